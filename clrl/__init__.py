@@ -1,0 +1,1 @@
+"""Continual reinforcement learning: one agent, many games, nothing forgotten unnoticed."""

@@ -1,0 +1,82 @@
+"""What is computed when a task is left, and along the way."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from torch import Tensor
+
+from clrl.continual.importance import Importance
+from clrl.continual.network import ContinualNetwork
+from clrl.continual.penalty import QuadraticPenalty
+from clrl.types import B, B_contra, Parameters, TaskId
+
+
+class Consolidation(Protocol[B_contra]):
+    """Turns what was learnt on a task into something that later tasks respect."""
+
+    def before_update(self, parameters: Parameters) -> None:
+        """Called with the objective's gradient in ``.grad``, before anything is added to it."""
+        ...
+
+    def after_update(self, parameters: Parameters) -> None:
+        """Called after the optimiser has moved the parameters."""
+        ...
+
+    def leave(
+        self, network: ContinualNetwork, task: TaskId, batches: Iterable[B_contra]
+    ) -> dict[str, Tensor]:
+        """Called when ``task`` is left; ``batches`` are drawn from its memory.
+
+        Returns:
+            Scalars worth recording, by name.
+        """
+        ...
+
+
+class NoConsolidation:
+    """Keeps nothing of a task that is left."""
+
+    def before_update(self, parameters: Parameters) -> None:
+        """Nothing."""
+
+    def after_update(self, parameters: Parameters) -> None:
+        """Nothing."""
+
+    def leave(
+        self, network: ContinualNetwork, task: TaskId, batches: object
+    ) -> dict[str, Tensor]:
+        """Nothing: the batches are not even drawn."""
+        del network, task, batches
+        return {}
+
+
+class AnchorByImportance:
+    """Anchors the shared parameters at their value, weighted by an importance estimate.
+
+    This is the consolidation of EWC and MAS: the estimator differs, the rest is the same.
+    """
+
+    def __init__(self, importance: Importance[B], penalty: QuadraticPenalty) -> None:
+        self._importance = importance
+        self._penalty = penalty
+
+    def before_update(self, parameters: Parameters) -> None:
+        """Nothing: the importance is computed when the task is left."""
+
+    def after_update(self, parameters: Parameters) -> None:
+        """Nothing: the importance is computed when the task is left."""
+
+    def leave(
+        self, network: ContinualNetwork, task: TaskId, batches: Iterable[B]
+    ) -> dict[str, Tensor]:
+        """Estimates the importance on ``batches`` and hands it to the penalty.
+
+        Returns:
+            ``importance_trace`` (sum over parameters) and ``importance_max``.
+        """
+        importance = self._importance(network, batches)
+        self._penalty.consolidate(task, dict(network.shared_parameters()), importance)
+        return {
+            "importance_trace": sum_of(importance),
+            "importance_max": max_of(importance),
+        }

@@ -1,0 +1,133 @@
+"""The gradient step on which every method and every domain meet."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from clrl.continual.consolidation import Consolidation, NoConsolidation
+from clrl.continual.constraint import GradientConstraint, NoConstraint
+from clrl.continual.network import ContinualNetwork
+from clrl.continual.penalty import NoPenalty, Penalty
+from clrl.continual.prediction import ForwardPass, Prediction
+from clrl.continual.rehearsal import NoRehearsal, Rehearsal
+from clrl.types import B, B_contra, Parameters, TaskId
+
+
+class Objective(Protocol[B_contra]):
+    """A domain: the loss of each example."""
+
+    def __call__(
+        self, network: ContinualNetwork, batch: B_contra
+    ) -> Float[Tensor, "B"]:
+        """One loss for each example of ``batch``; the step minimises their mean."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(Generic[B]):
+    """A continual-learning method: one choice for each seam around a gradient step.
+
+    With every seam at its null object this is plain fine-tuning.
+    """
+
+    rehearsal: Rehearsal[B] = field(default_factory=NoRehearsal)
+    penalty: Penalty[B] = field(default_factory=NoPenalty)
+    constraint: GradientConstraint[B] = field(default_factory=NoConstraint)
+    consolidation: Consolidation[B] = field(default_factory=NoConsolidation)
+    prediction: Prediction = field(default_factory=ForwardPass)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContinualLearner(Generic[B]):
+    """Takes gradient steps with a method, and consolidates tasks when they are left.
+
+    Attributes:
+        network: Told the task of each example.
+        optimizer: Over all parameters of ``network``.
+        objective: The loss of each example.
+        method: What is done so that earlier tasks are not forgotten.
+        max_grad_norm: The gradient that is applied is rescaled to at most this 2-norm.
+    """
+
+    network: ContinualNetwork
+    optimizer: torch.optim.Optimizer
+    objective: Objective[B]
+    method: Method[B]
+    max_grad_norm: float = float("inf")
+
+    def step(self, batch: B, task: TaskId) -> dict[str, Tensor]:
+        """One gradient step: rehearse, objective and penalty, constrain, clip, apply.
+
+        Args:
+            batch: The examples that arrived.
+            task: The current task, which decides what is penalised and constrained.
+
+        Returns:
+            Scalars, still on the device: ``loss`` (mean objective), ``penalty``,
+            ``gradient_norm`` (objective and penalty, before clipping).
+        """
+        method = self.method
+        batch = method.rehearsal(batch, task)
+        shared = self.network.shared_parameters()
+
+        loss = self.objective(self.network, batch).mean()
+        seen_penalty = method.penalty.loss(self.network, batch, task)
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss + seen_penalty).backward()  # type: ignore[no-untyped-call]
+        method.consolidation.before_update(dict(shared))
+
+        written_penalty = method.penalty.add_gradient(shared, task)
+        self._apply(method.constraint(self._gradient(), self._gradient_of, task))
+        gradient_norm = nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.max_grad_norm
+        )
+        self.optimizer.step()
+        method.consolidation.after_update(dict(shared))
+        return {
+            "loss": loss.detach(),
+            "penalty": seen_penalty.detach() + written_penalty,
+            "gradient_norm": gradient_norm,
+        }
+
+    def leave(self, task: TaskId, batches: Iterable[B]) -> dict[str, Tensor]:
+        """Consolidates ``task``, which is being left; ``batches`` come from its memory.
+
+        Returns:
+            Scalars worth recording, by name.
+        """
+        return self.method.consolidation.leave(self.network, task, batches)
+
+    def predict(
+        self, inputs: Tensor, task: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B A"]:
+        """The outputs at test time, through the method's prediction seam."""
+        return self.method.prediction(self.network, inputs, task)
+
+    def _gradient(self) -> Parameters:
+        return {
+            name: parameter.grad
+            for name, parameter in self.network.named_parameters()
+            if parameter.grad is not None
+        }
+
+    def _apply(self, gradient: Parameters) -> None:
+        for name, parameter in self.network.named_parameters():
+            parameter.grad = gradient.get(name)
+
+    def _gradient_of(self, batch: B) -> Parameters:
+        """The gradient of the mean objective on another batch; ``.grad`` is not touched."""
+        named = dict(self.network.named_parameters())
+        gradient = torch.autograd.grad(
+            self.objective(self.network, batch).mean(),
+            list(named.values()),
+            allow_unused=True,
+        )
+        return {
+            name: g
+            for name, g in zip(named, gradient, strict=True)
+            if g is not None
+        }

@@ -1,0 +1,36 @@
+"""What a network must offer so that continual-learning methods can work on it."""
+
+import abc
+
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+
+class TaskOwned(nn.Module):
+    """Base of modules whose parameters belong to single tasks: gains and biases, heads.
+
+    Penalties leave these parameters alone, because a task's own part cannot be overwritten
+    by another task.
+    """
+
+
+class ContinualNetwork(nn.Module, abc.ABC):
+    """A network whose forward pass is told the task of each example."""
+
+    @abc.abstractmethod
+    def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
+        """The outputs for ``inputs`` [B, ...], each under its own task."""
+
+    def shared_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that all tasks share, by name: everything outside ``TaskOwned``."""
+        owned = {
+            id(parameter)
+            for module in self.modules()
+            if isinstance(module, TaskOwned)
+            for parameter in module.parameters()
+        }
+        return {
+            name: parameter
+            for name, parameter in self.named_parameters()
+            if id(parameter) not in owned
+        }

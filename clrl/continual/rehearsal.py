@@ -1,0 +1,22 @@
+"""Which batch a gradient step is taken on."""
+
+from typing import Protocol
+
+from clrl.types import B, TaskId
+
+
+class Rehearsal(Protocol[B]):
+    """Turns the batch that arrived into the batch that is trained on."""
+
+    def __call__(self, batch: B, task: TaskId) -> B:
+        """The batch to train on while ``task`` is the current task."""
+        ...
+
+
+class NoRehearsal:
+    """Trains on the batch that arrived."""
+
+    def __call__(self, batch: B, task: TaskId) -> B:
+        """``batch``, as it came."""
+        del task
+        return batch

@@ -1,0 +1,1 @@
+"""Measures on score matrices and labels; numpy and scipy only."""

@@ -1,0 +1,1 @@
+"""Which task is this? Answers from observations alone."""

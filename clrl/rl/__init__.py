@@ -1,0 +1,1 @@
+"""The Atari domain: a DQN on a changing sequence of games."""
