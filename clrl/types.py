@@ -5,7 +5,7 @@ Axis letters in jaxtyping annotations: ``B`` batch, ``A`` actions or outputs, ``
 ``H W`` pixels.
 """
 
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from jaxtyping import Int64
 from torch import Tensor
@@ -17,6 +17,7 @@ Parameters: TypeAlias = dict[str, Tensor]
 """Tensors of a network by parameter name, as in ``named_parameters()``."""
 
 
+@runtime_checkable
 class Batch(Protocol):
     """A flat NamedTuple of tensors with a common leading axis ``B``."""
 

@@ -1,21 +1,24 @@
 """What is computed when a task is left, and along the way."""
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Generic, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from clrl.continual.importance import Importance
 from clrl.continual.network import ContinualNetwork
 from clrl.continual.penalty import QuadraticPenalty
+from clrl.continual.state import Stateful, Stateless
 from clrl.types import B, B_contra, Parameters, TaskId
 
 
-class Consolidation(Protocol[B_contra]):
+@runtime_checkable
+class Consolidation(Stateful, Protocol[B_contra]):
     """Turns what was learnt on a task into something that later tasks respect."""
 
     def before_update(self, parameters: Parameters) -> None:
-        """Called with the objective's gradient in ``.grad``, before anything is added to it."""
+        """Called with the objective's own gradient in ``.grad``, nothing added yet."""
         ...
 
     def after_update(self, parameters: Parameters) -> None:
@@ -33,7 +36,7 @@ class Consolidation(Protocol[B_contra]):
         ...
 
 
-class NoConsolidation:
+class NoConsolidation(Stateless):
     """Keeps nothing of a task that is left."""
 
     def before_update(self, parameters: Parameters) -> None:
@@ -50,10 +53,11 @@ class NoConsolidation:
         return {}
 
 
-class AnchorByImportance:
+class AnchorByImportance(Stateless, Generic[B]):
     """Anchors the shared parameters at their value, weighted by an importance estimate.
 
-    This is the consolidation of EWC and MAS: the estimator differs, the rest is the same.
+    This is the consolidation of EWC and MAS: the estimator differs, the rest is the
+    same. What it gathers is kept, and saved, by the penalty.
     """
 
     def __init__(self, importance: Importance[B], penalty: QuadraticPenalty) -> None:
@@ -73,10 +77,16 @@ class AnchorByImportance:
 
         Returns:
             ``importance_trace`` (sum over parameters) and ``importance_max``.
+
+        Raises:
+            ValueError: If there are no examples.
+            DivergenceError: If the importance is not finite, or zero everywhere.
         """
         importance = self._importance(network, batches)
         self._penalty.consolidate(task, dict(network.shared_parameters()), importance)
         return {
-            "importance_trace": sum_of(importance),
-            "importance_max": max_of(importance),
+            "importance_trace": torch.stack(
+                [x.sum() for x in importance.values()]
+            ).sum(),
+            "importance_max": torch.stack([x.max() for x in importance.values()]).max(),
         }

@@ -1,32 +1,36 @@
 """Which gradient is applied."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
-from clrl.types import B_contra, Parameters, TaskId
+from clrl.continual.state import Stateful, Stateless
+from clrl.types import Batch, Parameters, TaskId
+
+B_co = TypeVar("B_co", bound=Batch, covariant=True)
 
 
-class GradientConstraint(Protocol[B_contra]):
+@runtime_checkable
+class GradientConstraint(Stateful, Protocol[B_co]):
     """Turns the gradient of the current loss into the gradient that is applied."""
 
     def __call__(
         self,
         gradient: Parameters,
-        gradient_of: Callable[[B_contra], Parameters],
+        gradient_of: Callable[[B_co], Parameters],
         task: TaskId,
     ) -> Parameters:
         """The gradient to apply while ``task`` is the current task.
 
         Args:
             gradient: Gradient of objective and penalty, by parameter name.
-            gradient_of: Gradient of the mean objective on any other batch, for constraints
-                that compare with a memory of earlier tasks.
+            gradient_of: Gradient of the mean objective on any other batch, for
+                constraints that compare with a memory of earlier tasks.
             task: The current task.
         """
         ...
 
 
-class NoConstraint:
+class NoConstraint(Stateless):
     """Applies the gradient as it is."""
 
     def __call__(

@@ -1,17 +1,257 @@
 """How much each parameter matters to a task."""
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+import torch
+from jaxtyping import Float, Int64, Shaped
+from torch import Tensor, nn
+
+from clrl.continual.layer_rules import Transform
 from clrl.continual.network import ContinualNetwork
-from clrl.types import B_contra, Parameters
+from clrl.continual.per_example import record_forward
+from clrl.errors import ConfigError
+from clrl.types import B, B_contra, Parameters
 
 
+@runtime_checkable
 class Importance(Protocol[B_contra]):
-    """Estimates the importance of every shared parameter for the task of some batches."""
+    """Estimates how much each shared parameter matters for the task of some batches."""
 
     def __call__(
         self, network: ContinualNetwork, batches: Iterable[B_contra]
     ) -> Parameters:
         """A mean over examples of a statistic of the per-example gradient, by name."""
         ...
+
+
+class Outcomes(NamedTuple):
+    """K labels per example with their weights: a discrete distribution of labels."""
+
+    weights: Float[Tensor, "K B"]
+    labels: Shaped[Tensor, "K B *event"]
+
+
+@runtime_checkable
+class Statistic(Protocol[B_contra]):
+    """A scalar ``s`` of an example, and the labels over which it is averaged.
+
+    A domain offers some by name: the log-likelihood of a classifier, the Q-value of an
+    action. The importance of a parameter is how ``s`` varies with it.
+    """
+
+    def inputs(self, batch: B_contra) -> Tensor:
+        """What the network is shown of ``batch``, [B, ...]."""
+        ...
+
+    def outcomes(
+        self,
+        network: ContinualNetwork,
+        outputs: Float[Tensor, "B A"],
+        batch: B_contra,
+        generator: torch.Generator,
+    ) -> Outcomes:
+        """The labels and weights for ``batch``; no gradient flows through them.
+
+        Args:
+            network: In eval mode, should a label need another forward pass.
+            outputs: The network's outputs for ``batch``, detached.
+            batch: The examples.
+            generator: Of all randomness in the labels.
+        """
+        ...
+
+    def __call__(
+        self, outputs: Float[Tensor, "B A"], labels: Shaped[Tensor, "B *event"]
+    ) -> Float[Tensor, "B"]:
+        """``s`` of each example, differentiable in ``outputs``."""
+        ...
+
+
+def mean_over_examples(
+    network: ContinualNetwork,
+    batches: Iterable[B],
+    statistic: Statistic[B],
+    phi: Transform,
+    generator: torch.Generator,
+) -> Parameters:
+    """``1/N sum_n sum_k w_kn phi(d s_kn / d theta)`` of every shared parameter.
+
+    A mean over all N examples, however they are cut into batches. The network is in
+    eval mode meanwhile; its modes and its ``.grad`` are as before afterwards.
+
+    Raises:
+        ValueError: If there is no example.
+    """
+    sums = {n: torch.zeros_like(p) for n, p in network.shared_parameters().items()}
+    examples = 0
+    with _eval_mode(network):
+        for batch in batches:
+            forward = record_forward(network, statistic.inputs(batch), batch.task)
+            with torch.no_grad():
+                weights, labels = statistic.outcomes(
+                    network, forward.outputs.detach(), batch, generator
+                )
+            added = forward.sum_over_examples(statistic, weights, labels, phi)
+            torch._foreach_add_(list(sums.values()), list(added.values()))
+            examples += len(batch.task)
+    if examples == 0:
+        raise ValueError(
+            "the importance of a task needs at least one example, got none; "
+            "give batches from the task's memory, or leave it without consolidation."
+        )
+    return {name: total / examples for name, total in sums.items()}
+
+
+@contextmanager
+def _eval_mode(network: nn.Module) -> Iterator[None]:
+    """Puts every module into eval mode, then each back into the mode it had."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@dataclass(frozen=True, kw_only=True)
+class FisherDiagonal(Generic[B]):
+    """Diagonal of the Fisher information, ``F = E_x E_y [(d s(x, y) / d theta)^2]``.
+
+    Kirkpatrick et al. (2017) print no estimator; this is the definition. The outer
+    expectation is the mean over all examples of at most ``max_batches`` batches; the
+    inner one, over labels, is the statistic's choice. Squares of per-example gradients
+    (not of batch gradients), no factor 1/2. With log p as ``s`` and labels of the model
+    it is the Fisher; with labels of the data it is the empirical Fisher.
+
+    Attributes:
+        statistic: ``s`` and the labels it is averaged over.
+        max_batches: Batches drawn, at least 1.
+        generator: Of the labels that are sampled.
+    """
+
+    statistic: Statistic[B]
+    max_batches: int
+    generator: torch.Generator
+
+    def __post_init__(self) -> None:
+        """Checks the number of batches.
+
+        Raises:
+            ConfigError: If ``max_batches`` is below 1.
+        """
+        if self.max_batches < 1:
+            raise ConfigError(
+                f"the importance needs at least 1 batch, got {self.max_batches}; "
+                "raise importance_batches."
+            )
+
+    def __call__(self, network: ContinualNetwork, batches: Iterable[B]) -> Parameters:
+        """The diagonal of the Fisher by parameter name; of shared parameters only.
+
+        Raises:
+            ValueError: If ``batches`` holds no example.
+        """
+        return mean_over_examples(
+            network,
+            islice(batches, self.max_batches),
+            self.statistic,
+            torch.square,
+            self.generator,
+        )
+
+
+class UniformImportance:
+    """Every parameter matters equally: ones, which make the quadratic penalty L2."""
+
+    def __call__(self, network: ContinualNetwork, batches: object) -> Parameters:
+        """Ones by parameter name; the batches are not even drawn."""
+        del batches
+        return {n: torch.ones_like(p) for n, p in network.shared_parameters().items()}
+
+
+@runtime_checkable
+class LabelledBatch(Protocol):
+    """Inputs with a class each."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """What the network is shown, [B, ...]."""
+        ...
+
+    @property
+    def labels(self) -> Int64[Tensor, "B"]:
+        """The class of each example."""
+        ...
+
+    @property
+    def task(self) -> Int64[Tensor, "B"]:
+        """The task each example belongs to."""
+        ...
+
+
+LabelChoice: TypeAlias = Callable[[Tensor, Tensor, torch.Generator], Outcomes]
+"""The labels a likelihood is averaged over, from logits [B, C] and data labels [B]."""
+
+
+def exact(
+    logits: Float[Tensor, "B C"], labels: Int64[Tensor, "B"], generator: torch.Generator
+) -> Outcomes:
+    """All C classes, weighted by the model's probabilities: the expectation itself."""
+    del generator
+    classes = torch.arange(logits.shape[1], device=labels.device)
+    return Outcomes(logits.softmax(1).T, classes[:, None].expand(-1, len(labels)))
+
+
+def sampled(
+    logits: Float[Tensor, "B C"], labels: Int64[Tensor, "B"], generator: torch.Generator
+) -> Outcomes:
+    """One class drawn from the model: an unbiased estimate of ``exact``."""
+    # Drawn where the generator lives, so that a CPU generator serves a GPU network.
+    probabilities = logits.softmax(1).to(generator.device)
+    drawn = torch.multinomial(probabilities, 1, generator=generator)
+    return empirical(logits, drawn[:, 0].to(labels.device), generator)
+
+
+def empirical(
+    logits: Float[Tensor, "B C"], labels: Int64[Tensor, "B"], generator: torch.Generator
+) -> Outcomes:
+    """The labels of the data."""
+    del generator
+    return Outcomes(torch.ones_like(logits[:, 0])[None], labels[None])
+
+
+@dataclass(frozen=True)
+class LogLikelihood:
+    """``s = log p(label | input)`` of a softmax classifier.
+
+    Attributes:
+        labels: ``exact``, ``sampled`` or ``empirical``.
+    """
+
+    labels: LabelChoice
+
+    def inputs(self, batch: LabelledBatch) -> Tensor:
+        """The batch's inputs."""
+        return batch.inputs
+
+    def outcomes(
+        self,
+        network: ContinualNetwork,
+        outputs: Float[Tensor, "B C"],
+        batch: LabelledBatch,
+        generator: torch.Generator,
+    ) -> Outcomes:
+        """The labels the likelihood is averaged over."""
+        del network
+        return self.labels(outputs, batch.labels, generator)
+
+    def __call__(
+        self, outputs: Float[Tensor, "B C"], labels: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B"]:
+        """The log-probability of each label."""
+        return outputs.log_softmax(1).gather(1, labels[:, None])[:, 0]

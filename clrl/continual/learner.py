@@ -1,8 +1,8 @@
 """The gradient step on which every method and every domain meet."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol
+from typing import Generic, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
@@ -14,9 +14,11 @@ from clrl.continual.network import ContinualNetwork
 from clrl.continual.penalty import NoPenalty, Penalty
 from clrl.continual.prediction import ForwardPass, Prediction
 from clrl.continual.rehearsal import NoRehearsal, Rehearsal
+from clrl.continual.state import Stateful, join_states, split_state
 from clrl.types import B, B_contra, Parameters, TaskId
 
 
+@runtime_checkable
 class Objective(Protocol[B_contra]):
     """A domain: the loss of each example."""
 
@@ -39,6 +41,28 @@ class Method(Generic[B]):
     constraint: GradientConstraint[B] = field(default_factory=NoConstraint)
     consolidation: Consolidation[B] = field(default_factory=NoConsolidation)
     prediction: Prediction = field(default_factory=ForwardPass)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the seams have gathered, as ``<seam>.<name>``."""
+        return join_states(self._stateful())
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replaces what the seams have gathered.
+
+        Raises:
+            ValueError: If ``state`` was saved from another kind of method.
+        """
+        seams = self._stateful()
+        for name, part in split_state(state, seams).items():
+            seams[name].load_state_dict(part)
+
+    def _stateful(self) -> dict[str, Stateful]:
+        return {
+            "rehearsal": self.rehearsal,
+            "penalty": self.penalty,
+            "constraint": self.constraint,
+            "consolidation": self.consolidation,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +143,7 @@ class ContinualLearner(Generic[B]):
             parameter.grad = gradient.get(name)
 
     def _gradient_of(self, batch: B) -> Parameters:
-        """The gradient of the mean objective on another batch; ``.grad`` is not touched."""
+        """Gradient of the mean objective on another batch; ``.grad`` is not touched."""
         named = dict(self.network.named_parameters())
         gradient = torch.autograd.grad(
             self.objective(self.network, batch).mean(),

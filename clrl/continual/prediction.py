@@ -1,6 +1,6 @@
 """What happens at test time."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from clrl.continual.network import ContinualNetwork
 
 
+@runtime_checkable
 class Prediction(Protocol):
     """Computes outputs at test time; may adapt to the inputs and forget it afterwards."""
 

@@ -1,11 +1,13 @@
 """Which batch a gradient step is taken on."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from clrl.continual.state import Stateful, Stateless
 from clrl.types import B, TaskId
 
 
-class Rehearsal(Protocol[B]):
+@runtime_checkable
+class Rehearsal(Stateful, Protocol[B]):
     """Turns the batch that arrived into the batch that is trained on."""
 
     def __call__(self, batch: B, task: TaskId) -> B:
@@ -13,7 +15,7 @@ class Rehearsal(Protocol[B]):
         ...
 
 
-class NoRehearsal:
+class NoRehearsal(Stateless):
     """Trains on the batch that arrived."""
 
     def __call__(self, batch: B, task: TaskId) -> B:

@@ -1,0 +1,278 @@
+"""Every knob of a run, as frozen dataclasses.
+
+Each field says its unit and where its default comes from. A *step* is one decision of
+the agent in one environment (four emulator frames); steps are summed over environments,
+so 8 environments that act once make 8 steps.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from clrl.continual.methods import METHODS, MethodConfig
+from clrl.errors import ConfigError, unknown_name
+from clrl.recognition.recognisers import RECOGNISERS, RecogniserConfig
+from clrl.rl.network import ARCHITECTURES
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceConfig:
+    """Which games are played when, and how a game looks to the agent."""
+
+    visit_steps: int = 250_000
+    """Agent steps of one visit to a game, summed over environments. Kirkpatrick et al.
+    (2017) do not give theirs."""
+
+    visits_per_game: int = 2
+    """Visits to each game in the whole sequence (1 or more)."""
+
+    order: Literal["fixed", "random"] = "fixed"
+    """``fixed``: the games as listed, then again. ``random``: drawn from the seed, no
+    game twice in a row where that is possible (Kirkpatrick et al., 2017, SI)."""
+
+    protocol: Literal["nature", "machado"] = "nature"
+    """``nature``: no sticky actions, a lost life ends an episode for learning (Mnih et
+    al., 2015). ``machado``: sticky actions with probability 0.25, lives ignored
+    (Machado et al., 2018)."""
+
+    num_envs: int = 8
+    """Copies of the current game that are played side by side."""
+
+    frame_size: Literal[42, 84] = 84
+    """Height and width of an observation in pixels (84: Mnih et al., 2015)."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError where a value is out of range."""
+        _check_at_least("sequence.visits_per_game", self.visits_per_game, 1)
+        _check_at_least("sequence.num_envs", self.num_envs, 1)
+        _check_at_least("sequence.visit_steps", self.visit_steps, self.num_envs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentConfig:
+    """The DQN agent, with Stable-Baselines3's names where it has one."""
+
+    learning_rate: float = 1e-4
+    """Of the optimiser; constant (SB3 default)."""
+
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    """``adam`` (SB3 default), or ``rmsprop``: centred, decay 0.95, no momentum (Mnih et
+    al., 2015)."""
+
+    optimizer_eps: float = 1e-8
+    """Added to the root in the optimiser's denominator, as torch does it (torch
+    default)."""
+
+    buffer_size: int = 50_000
+    """Transitions kept for each inferred task (Kirkpatrick et al., 2017, table S2)."""
+
+    learning_starts: int = 1_000
+    """Agent steps stored for the current task before updates on it start."""
+
+    batch_size: int = 32
+    """Transitions of a minibatch (SB3 default)."""
+
+    gamma: float = 0.99
+    """Discount of one agent step, 0 to 1 (SB3 default)."""
+
+    train_freq: int = 4
+    """Agent steps, summed over environments, for each round of ``gradient_steps`` (SB3
+    default; unlike in SB3, which counts vector steps, the number of environments does
+    not change how many updates a step pays for)."""
+
+    gradient_steps: int = 1
+    """Updates in each round (SB3 default)."""
+
+    target_update_interval: int = 10_000
+    """Agent steps between updates of the target network (SB3 default)."""
+
+    tau: float = 1.0
+    """Share of the online network in each update of the target network, 0 to 1 (1: a
+    copy; SB3 default)."""
+
+    exploration_initial_eps: float = 1.0
+    """Probability of a random action at the start of a task (SB3 default)."""
+
+    exploration_final_eps: float = 0.01
+    """Probability of a random action after the decay (Kirkpatrick et al., 2017, table
+    S2)."""
+
+    exploration_steps: int = 100_000
+    """Agent steps in a task, after ``learning_starts``, over which its own epsilon
+    falls linearly from its initial to its final value; 1 until then."""
+
+    double_q: bool = True
+    """Whether the online network chooses the action of the target (van Hasselt et al.,
+    2016)."""
+
+    max_grad_norm: float = 10.0
+    """2-norm to which larger gradients are scaled down (SB3 default)."""
+
+    consolidation_starts: int = 0
+    """Agent steps of experience in a task before it is consolidated when it is left
+    (5,000,000 in Kirkpatrick et al., 2017, table S2)."""
+
+    replay_gib: float | None = None
+    """GiB of memory that all replay memories may take together; null: four fifths of
+    what is free when the run starts."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError where a value is out of range."""
+        _check_positive("agent.learning_rate", self.learning_rate)
+        _check_positive("agent.max_grad_norm", self.max_grad_norm)
+        if self.replay_gib is not None:
+            _check_positive("agent.replay_gib", self.replay_gib)
+        _check_share("agent.gamma", self.gamma)
+        _check_share("agent.tau", self.tau)
+        _check_share("agent.exploration_initial_eps", self.exploration_initial_eps)
+        _check_share("agent.exploration_final_eps", self.exploration_final_eps)
+        _check_at_least("agent.optimizer_eps", self.optimizer_eps, 0)
+        _check_at_least("agent.learning_starts", self.learning_starts, 0)
+        _check_at_least("agent.batch_size", self.batch_size, 1)
+        _check_at_least("agent.train_freq", self.train_freq, 1)
+        _check_at_least("agent.gradient_steps", self.gradient_steps, 1)
+        _check_at_least("agent.exploration_steps", self.exploration_steps, 0)
+        _check_at_least("agent.consolidation_starts", self.consolidation_starts, 0)
+        _check_at_least("agent.target_update_interval", self.target_update_interval, 1)
+        _check_at_least("agent.buffer_size", self.buffer_size, self.batch_size)
+        if self.learning_starts > self.buffer_size:
+            raise ConfigError(
+                "agent.learning_starts must be at most agent.buffer_size, got "
+                f"{self.learning_starts} > {self.buffer_size}; lower the first or "
+                "raise the second."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """The Q-network."""
+
+    name: str = "nature"
+    """``nature`` (Mnih et al., 2015), ``kirkpatrick2017`` (their larger one), ``small``
+    (for 42x42 frames and quick runs), or the import path of a class of yours."""
+
+    task_gains: bool = True
+    """Whether each task owns gains and biases in each layer (Kirkpatrick et al., 2017,
+    SI)."""
+
+    max_tasks: int = 32
+    """Tasks the network has room for; a recogniser that finds more is stopped there."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError where a value is unknown or out of range."""
+        _check_at_least("network.max_tasks", self.max_tasks, 1)
+        if self.name not in ARCHITECTURES and "." not in self.name:
+            raise unknown_name("network", self.name, ARCHITECTURES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How every game is scored before training and after each visit."""
+
+    episodes: int = 5
+    """Episodes played of each game."""
+
+    exploration_eps: float = 0.05
+    """Probability of a random action while scoring (Mnih et al., 2015)."""
+
+    max_episode_steps: int | None = None
+    """Agent steps after which an episode is cut off; null: 27,000 (108,000 frames, half
+    an hour of play, the emulator's own limit)."""
+
+    random_policy_episodes: int = 10
+    """Episodes of each game that a uniformly random policy plays, once, for
+    comparison."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError where a value is out of range."""
+        _check_at_least("evaluation.episodes", self.episodes, 1)
+        _check_share("evaluation.exploration_eps", self.exploration_eps)
+        _check_at_least(
+            "evaluation.random_policy_episodes", self.random_policy_episodes, 0
+        )
+        if self.max_episode_steps is not None:
+            _check_at_least("evaluation.max_episode_steps", self.max_episode_steps, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run: an agent, a method and a recogniser on a sequence of games."""
+
+    games: tuple[str, ...]
+    """ROM names, as ``clrl list games`` shows them; on the command line with commas."""
+
+    seed: int = 0
+    """Of all randomness of the run (0 or more)."""
+
+    name: str | None = None
+    """Directory of the run under ``runs_dir``; null: made from method, recogniser,
+    games and seed, with a counter."""
+
+    runs_dir: Path = Path("runs")
+    """Where runs are kept."""
+
+    sequence: SequenceConfig = field(default_factory=SequenceConfig)
+    """Which games are played when."""
+
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    """The DQN agent."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """The Q-network."""
+
+    method: MethodConfig = field(default_factory=METHODS["finetune"])
+    """What is done so that earlier games are not forgotten."""
+
+    recogniser: RecogniserConfig = field(default_factory=RECOGNISERS["one_task"])
+    """What tells the learner which task it is in."""
+
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """How games are scored."""
+
+    device: str = "auto"
+    """Of the network: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``,
+    ``cuda:1``."""
+
+    threads: int | None = None
+    """CPU threads of torch; null: torch's own choice."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError where a value is out of range."""
+        if not self.games:
+            raise ConfigError("games must name at least one game, got none.")
+        repeated = sorted({g for g in self.games if self.games.count(g) > 1})
+        if repeated:
+            raise ConfigError(
+                f"games must differ, got {', '.join(repeated)} more than once; use "
+                "sequence.visits_per_game to let games return."
+            )
+        _check_at_least("seed", self.seed, 0)
+        if self.threads is not None:
+            _check_at_least("threads", self.threads, 1)
+
+
+def check_games(games: Iterable[str], known: Iterable[str]) -> None:
+    """Raises ConfigError with the nearest names for the first game that is unknown."""
+    known = frozenset(known)
+    for game in games:
+        if game not in known:
+            raise unknown_name("game", game, known)
+
+
+def _check_at_least(name: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise ConfigError(f"{name} must be at least {least}, got {value}; raise it.")
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not (value > 0 and math.isfinite(value)):
+        raise ConfigError(
+            f"{name} must be positive and finite, got {value}; change it."
+        )
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name} must lie between 0 and 1, got {value}; change it.")

@@ -1,0 +1,41 @@
+"""The config files that come with clrl (imports nothing heavy)."""
+
+from pathlib import Path
+
+from clrl.errors import unknown_name
+
+_PACKAGE = Path(__file__).parent
+# A wheel carries the configs inside the package; a checkout has them beside it.
+_FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
+
+
+def config_files() -> dict[str, Path]:
+    """The files by name, such as ``atari/quickstart``."""
+    folder = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for path in sorted(folder.rglob("*.yaml"))
+    }
+
+
+def find_config(name: str) -> Path:
+    """The file that ``name`` means.
+
+    Args:
+        name: A path, or a name of ``config_files`` with or without its folder; with
+            ``configs/`` before it and ``.yaml`` behind it too, so that a line that
+            works in a checkout works everywhere.
+
+    Raises:
+        ConfigError: There is no such file; the nearest names are given.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    files = config_files()
+    short = name.removeprefix("configs/").removesuffix(".yaml")
+    by_stem = {path.stem: path for path in files.values()}
+    found = files.get(short) or by_stem.get(short)
+    if found is None:
+        raise unknown_name("config", name, files)
+    return found

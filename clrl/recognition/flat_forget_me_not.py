@@ -1,0 +1,171 @@
+"""The flat forget-me-not recogniser: a hidden Markov model over pixel models."""
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from clrl.recognition.pixel_model import PIXELS, PixelModels, grey_bins
+from clrl.types import TaskId
+
+
+def transition_log_prior(
+    log_posterior: Float64[np.ndarray, "C"], switch_rate: float
+) -> Float64[np.ndarray, "C"]:
+    """The log distribution over contexts one window later.
+
+    ``p(c, t+1) = sum_c' p(c', t) Gamma(c, c')`` with ``Gamma = 1 - alpha`` on the diagonal
+    and ``alpha / (C - 1)`` off it (Kirkpatrick et al. (2017), supplement, task-recognition
+    module).
+
+    Unlike the paper: the off-diagonal ``alpha`` is divided by ``C - 1``, because as
+    printed the columns sum to one for two contexts only.
+
+    Args:
+        log_posterior: Normalised, natural logarithm.
+        switch_rate: ``alpha``, in [0, 1).
+    """
+    posterior = np.exp(log_posterior)
+    others = max(len(posterior) - 1, 1)
+    prior = (1 - switch_rate) * posterior + switch_rate / others * (1 - posterior)
+    return np.log(np.maximum(prior, np.finfo(np.float64).tiny))
+
+
+def condition(
+    log_prior: Float64[np.ndarray, "C"], log_likelihood: Float64[np.ndarray, "C"]
+) -> Float64[np.ndarray, "C"]:
+    """The normalised log posterior, ``p(c | o) prop. to p(c) p(o | c)``."""
+    joint = log_prior + log_likelihood
+    return joint - np.logaddexp.reduce(joint)
+
+
+class FlatForgetMeNot:
+    """Which of the contexts seen so far is this, or is it a new one?
+
+    The context is the hidden state of a hidden Markov model, and each context has a
+    model of the screen. Time is cut into windows of ``window_updates`` model updates.
+    Within a window every model learns, an untrained hold-out too; at its end the most
+    probable context given all windows keeps what it learnt and the others are put back.
+    When the hold-out wins, it becomes a new context. The switch rate after window ``t``
+    is ``1 / (t + 1)`` (Kirkpatrick et al. (2017), supplement; the "flat" variant of
+    Milan et al. (2016)).
+
+    Of ``N`` parallel environments one frame is used at each update, the environments
+    taking turns, so that the evidence is as much as from one environment, and the frames
+    of one window differ as much as they can.
+
+    Args:
+        bins: ``K``, grey bins of a pixel, 2 to 256.
+        prior: ``a0``, pseudo-counts of each bin.
+        window_updates: Model updates in a window.
+        update_period_steps: Calls of ``observe`` (decisions of each environment) for
+            each model update.
+        max_contexts: At this number the hold-out cannot win any more.
+        debounce_windows: A change of label waits until its context has won this many
+            further windows in a row.
+    """
+
+    def __init__(
+        self,
+        *,
+        bins: int,
+        prior: float,
+        window_updates: int,
+        update_period_steps: int,
+        max_contexts: int,
+        debounce_windows: int = 0,
+    ) -> None:
+        self._bins = bins
+        self._window_updates = window_updates
+        self._update_period_steps = update_period_steps
+        self._max_contexts = max_contexts
+        self._debounce_windows = debounce_windows
+
+        # The last model is always the hold-out. It never learns: what it would have
+        # learnt within a window is in the prequential likelihood.
+        self._models = PixelModels(bins, prior)
+        self._models.append_untrained()
+        self._models.append_untrained()
+        self._log_posterior = np.log(np.full(2, 0.5))
+        self._window: list[UInt8[np.ndarray, "P"]] = []
+        self._steps = 0
+        self._windows = 0
+        self._label = 0
+        self._candidate = 0
+        self._wins = 0
+
+    @property
+    def contexts(self) -> int:
+        """The number of contexts; the hold-out is not one."""
+        return len(self._models) - 1
+
+    @property
+    def posterior(self) -> Float64[np.ndarray, "C"]:
+        """The probability of each context after the last window; the hold-out is last."""
+        return np.exp(self._log_posterior)
+
+    def observe(self, observation: UInt8[np.ndarray, "N H W"]) -> TaskId:
+        """The label after the newest frame of each environment.
+
+        Raises:
+            ValueError: If the frames are neither 84x84 nor 42x42.
+        """
+        if self._steps % self._update_period_steps == 0:
+            turn = self._steps // self._update_period_steps % len(observation)
+            self._window.append(grey_bins(observation[turn], self._bins))
+            if len(self._window) == self._window_updates:
+                self._close(np.stack(self._window))
+                self._window = []
+        self._steps += 1
+        return self._label
+
+    def _close(self, window: UInt8[np.ndarray, "W P"]) -> None:
+        self._windows += 1
+        log_likelihood = self._models.prequential_log_likelihood(window)
+        if self.contexts >= self._max_contexts:
+            log_likelihood[-1] = -np.inf
+        log_prior = transition_log_prior(self._log_posterior, 1 / self._windows)
+        self._log_posterior = condition(log_prior, log_likelihood)
+        self._select(int(np.argmax(self._log_posterior)), window)
+
+    def _select(self, winner: int, window: UInt8[np.ndarray, "W P"]) -> None:
+        self._wins = self._wins + 1 if winner == self._candidate else 1
+        self._candidate = winner
+        if winner != self._label and self._wins <= self._debounce_windows:
+            return  # in doubt no model keeps the window
+        self._models.update(winner, window)
+        if winner == self.contexts:
+            self._models.append_untrained()
+            self._log_posterior = np.append(self._log_posterior, -np.inf)
+        self._label = winner
+
+    def recognise(self, observations: UInt8[np.ndarray, "T N H W"]) -> TaskId:
+        """The context under which the frames are most probable, all models frozen.
+
+        Frames are taken as ``observe`` takes them: one each ``update_period_steps``, the
+        environments taking turns.
+        """
+        steps = np.arange(0, len(observations), self._update_period_steps)
+        turns = np.arange(len(steps)) % observations.shape[1]
+        frames = grey_bins(observations[steps, turns], self._bins)
+        log_likelihood = self._models.log_likelihood(frames)
+        return int(np.argmax(log_likelihood[: self.contexts]))
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The models' counts, the filter and the open window."""
+        window = np.array(self._window, np.uint8).reshape(-1, PIXELS)
+        progress = [self._steps, self._windows, self._label, self._candidate, self._wins]
+        return {
+            "counts": self._models.counts.copy(),
+            "updates": self._models.updates.copy(),
+            "log_posterior": self._log_posterior.copy(),
+            "window": window,
+            "progress": np.array(progress, np.int64),
+        }
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Continues from a saved state, to the same labels as without the interruption."""
+        self._models.counts = state["counts"].copy()
+        self._models.updates = state["updates"].copy()
+        self._log_posterior = state["log_posterior"].copy()
+        self._window = list(state["window"].copy())
+        progress = (int(value) for value in state["progress"])
+        self._steps, self._windows, self._label, self._candidate, self._wins = progress

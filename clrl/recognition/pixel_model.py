@@ -1,0 +1,119 @@
+"""Models of a game's screen: each pixel's grey level is Dirichlet-multinomial."""
+
+import numpy as np
+from jaxtyping import Float64, Int32, Int64, Shaped, UInt8
+
+MODEL_SIDE = 42
+"""Height and width of the frames that are modelled."""
+
+PIXELS = MODEL_SIDE * MODEL_SIDE
+GREY_LEVELS = 256
+
+
+def grey_bins(frames: UInt8[np.ndarray, "*B H W"], bins: int) -> UInt8[np.ndarray, "*B P"]:
+    """The grey bin of each pixel of the halved frames, ``grey * bins // 256``.
+
+    84x84 frames are halved by the mean of each 2x2 block (Kirkpatrick et al. (2017),
+    table S2: "model down-scaling x2"); frames that are 42x42 already are used as they are.
+
+    Args:
+        frames: Luminance, 84x84 or 42x42.
+        bins: ``K``, equal intervals of grey level, 2 to 256.
+
+    Raises:
+        ValueError: If the frames have another size.
+    """
+    levels = _halved(frames).astype(np.uint16)
+    binned = (levels * bins // GREY_LEVELS).astype(np.uint8)
+    return binned.reshape(*frames.shape[:-2], PIXELS)
+
+
+def _halved(frames: UInt8[np.ndarray, "*B H W"]) -> Shaped[np.ndarray, "*B 42 42"]:
+    size = frames.shape[-2:]
+    if size == (MODEL_SIDE, MODEL_SIDE):
+        return frames
+    if size != (2 * MODEL_SIDE, 2 * MODEL_SIDE):
+        raise ValueError(
+            f"the pixel model expects frames of 84x84 or 42x42 pixels, got "
+            f"{size[0]}x{size[1]}; resize the observations or use another recogniser."
+        )
+    rows = frames[..., 0::2, :].astype(np.uint16) + frames[..., 1::2, :]
+    return (rows[..., 0::2] + rows[..., 1::2]) // 4
+
+
+class PixelModels:
+    """One Dirichlet-multinomial model per context, each a product over pixels.
+
+    The predictive probability of bin ``k`` at pixel ``p`` after ``n`` updates, of which
+    ``n_pk`` showed ``k``, is ``(a0 + n_pk) / (K a0 + n)``: the posterior mean under a
+    symmetric Dirichlet prior of concentration ``a0``.
+
+    Args:
+        bins: ``K``, grey bins.
+        prior: ``a0``, pseudo-counts of each bin before any update.
+    """
+
+    def __init__(self, bins: int, prior: float) -> None:
+        self.bins = bins
+        self.prior = prior
+        self.counts: Int32[np.ndarray, "C KP"] = np.zeros((0, bins * PIXELS), np.int32)
+        self.updates: Int64[np.ndarray, "C"] = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        """The number of models."""
+        return len(self.updates)
+
+    def append_untrained(self) -> None:
+        """Adds a model that predicts every bin with probability ``1 / K``."""
+        untrained = np.zeros((1, self.counts.shape[1]), np.int32)
+        self.counts = np.concatenate([self.counts, untrained])
+        self.updates = np.append(self.updates, 0)
+
+    def update(self, model: int, frames: UInt8[np.ndarray, "W P"]) -> None:
+        """Counts the frames' bins in one model."""
+        counts = self.counts[model]
+        for cells in _cells(frames):
+            counts[cells] += 1  # no cell occurs twice within a frame
+        self.updates[model] += len(frames)
+
+    def log_predictive(self, model: int) -> Float64[np.ndarray, "K P"]:
+        """Log probability of each bin at each pixel of the next frame."""
+        counts = self.counts[model].reshape(self.bins, PIXELS)
+        total = self.bins * self.prior + self.updates[model]
+        return np.log(self.prior + counts) - np.log(total)
+
+    def log_likelihood(
+        self, frames: UInt8[np.ndarray, "T P"]
+    ) -> Float64[np.ndarray, "C"]:
+        """Log probability of the frames under each model as it is, summed over frames."""
+        cells = _cells(frames)
+        predictive = [self.log_predictive(model).ravel() for model in range(len(self))]
+        return np.array([table[cells].sum() for table in predictive])
+
+    def prequential_log_likelihood(
+        self, frames: UInt8[np.ndarray, "W P"]
+    ) -> Float64[np.ndarray, "C"]:
+        """Log probability of a window when every model learns from its earlier frames.
+
+        No model is changed: what a model would have learnt within the window is the
+        number of earlier frames that had the same bin at the same pixel.
+        """
+        within = np.arange(len(frames))
+        totals = self.bins * self.prior + self.updates[:, None] + within  # [C, W]
+        pseudo_counts = (self.prior + _earlier_matches(frames)).astype(np.float32)
+        seen = self.counts[:, _cells(frames)]  # [C, W, P]
+        # Logarithms in float32 take half the time; the sum is in float64.
+        log_counts = np.log(seen + pseudo_counts, dtype=np.float32)
+        log_numerators = log_counts.sum(axis=(1, 2), dtype=np.float64)
+        return log_numerators - PIXELS * np.log(totals).sum(axis=1)
+
+
+def _earlier_matches(frames: UInt8[np.ndarray, "W P"]) -> Int64[np.ndarray, "W P"]:
+    """How many earlier frames of the window had the same bin at the same pixel."""
+    matches = [np.sum(frames[:t] == frames[t], axis=0) for t in range(len(frames))]
+    return np.stack(matches)
+
+
+def _cells(frames: UInt8[np.ndarray, "W P"]) -> Int64[np.ndarray, "W P"]:
+    """Where in a model's flat ``[K, P]`` counts each pixel's bin is counted."""
+    return frames * np.int64(PIXELS) + np.arange(PIXELS)

@@ -1,0 +1,200 @@
+"""What happened in a run, as append-only lines of JSON.
+
+Records hold no wall-clock time, so the same run twice writes the same file. The kinds:
+
+    visit           a visit to a game starts
+    label           the inferred task changes (the first label comes at step 0)
+    episode         an episode of training ends, with its raw return
+    train           means over the updates since the last such record
+    consolidation   a task was left and its importance estimated
+    evaluation      a game was scored without learning; stage 0 is before training
+    random_policy   a uniformly random policy played a game
+
+Every record has ``agent_steps``: the agent's decisions so far, over all environments.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, TypeAlias
+
+from clrl.errors import CheckpointError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """A visit to a game starts; visits are counted from 0."""
+
+    kind: ClassVar[str] = "visit"
+    agent_steps: int
+    visit: int
+    game: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """From here on the recogniser takes the stream for task ``label``."""
+
+    kind: ClassVar[str] = "label"
+    agent_steps: int
+    label: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """An episode of training ended; ``return_`` sums its raw, unclipped rewards."""
+
+    kind: ClassVar[str] = "episode"
+    agent_steps: int
+    visit: int
+    game: str
+    label: int
+    return_: float
+    length_steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Means over the updates since the last record of this kind."""
+
+    kind: ClassVar[str] = "train"
+    agent_steps: int
+    visit: int
+    game: str
+    label: int
+    loss: float
+    penalty: float
+    gradient_norm: float
+    exploration_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consolidation:
+    """Task ``task`` was left; sum and maximum of its importance over parameters."""
+
+    kind: ClassVar[str] = "consolidation"
+    agent_steps: int
+    task: int
+    importance_trace: float
+    importance_max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Raw returns of a game played without learning, under the inferred task ``label``.
+
+    Stage 0 is before training, stage ``i`` after visit ``i - 1``.
+    """
+
+    kind: ClassVar[str] = "evaluation"
+    agent_steps: int
+    stage: int
+    game: str
+    label: int
+    returns: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomPolicy:
+    """Raw returns of a uniformly random policy."""
+
+    kind: ClassVar[str] = "random_policy"
+    agent_steps: int
+    game: str
+    returns: tuple[float, ...]
+
+
+Record: TypeAlias = (
+    Visit | Label | Episode | Train | Consolidation | Evaluation | RandomPolicy
+)
+
+_CLASSES: dict[str, type[Record]] = {
+    cls.kind: cls
+    for cls in (Visit, Label, Episode, Train, Consolidation, Evaluation, RandomPolicy)
+}
+
+
+def to_line(record: Record) -> str:
+    """The record as one line of JSON, without its newline."""
+    fields = dataclasses.asdict(record)
+    # "return" is a keyword in Python, but the natural word in the file.
+    named = {name.rstrip("_"): value for name, value in fields.items()}
+    return json.dumps({"kind": record.kind} | named, allow_nan=False)
+
+
+def from_line(line: str) -> Record:
+    """The record that ``to_line`` wrote.
+
+    Raises:
+        ValueError: The line is not a record.
+    """
+    try:
+        named = json.loads(line)
+        cls = _CLASSES[named.pop("kind")]
+        names = {
+            field.name.rstrip("_"): field.name for field in dataclasses.fields(cls)
+        }
+        fields = {names[name]: value for name, value in named.items()}
+        if "returns" in fields:
+            fields["returns"] = tuple(fields["returns"])
+        return cls(**fields)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a record: {line!r}") from error
+
+
+def read_records(path: Path) -> list[Record]:
+    """All records of a run, in order; a last line that was cut off is left out.
+
+    Raises:
+        CheckpointError: A line before the last is not a record.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n")
+    records = []
+    # What follows the last newline is empty, or was being written when the run stopped.
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            records.append(from_line(line))
+        except ValueError as error:
+            raise CheckpointError(
+                f"{path}, line {number} is damaged: {error}; remove that line."
+            ) from error
+    return records
+
+
+class RecordWriter:
+    """Appends records to a file; each call reaches the file before it returns."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens ``path``; the rest of a line that was cut off is removed first."""
+        if path.exists():
+            content = path.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                with path.open("r+b") as file:
+                    file.truncate(whole)
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Appends ``records``, in order."""
+        self._file.writelines(f"{to_line(record)}\n" for record in records)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def __enter__(self) -> "RecordWriter":
+        """Itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes the file."""
+        self.close()

@@ -1,0 +1,232 @@
+"""Q-networks: shared weights, and gains and biases that each task may own."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from clrl.continual.network import ContinualNetwork, TaskOwned
+from clrl.errors import ConfigError, unknown_name
+
+
+class Convolution(NamedTuple):
+    """A convolution without padding, followed by a ReLU."""
+
+    filters: int
+    kernel_size: int
+    stride: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Convolutions, then fully connected hidden layers; every layer but the last is ReLU."""
+
+    convolutions: Sequence[Convolution] = ()
+    hidden: Sequence[int]
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    # Mnih et al. (2015), Methods, "Model architecture".
+    "nature": Architecture(
+        convolutions=(
+            Convolution(32, 8, 4),
+            Convolution(64, 4, 2),
+            Convolution(64, 3, 1),
+        ),
+        hidden=(512,),
+    ),
+    # Kirkpatrick et al. (2017), SI, "Atari experiments".
+    "kirkpatrick2017": Architecture(
+        convolutions=(
+            Convolution(32, 8, 4),
+            Convolution(64, 4, 2),
+            Convolution(128, 3, 1),
+        ),
+        hidden=(1024,),
+    ),
+    # For 42×42 frames: a tenth of nature’s multiplications.
+    "small": Architecture(
+        convolutions=(
+            Convolution(16, 6, 3),
+            Convolution(32, 4, 2),
+            Convolution(64, 3, 1),
+        ),
+        hidden=(256,),
+    ),
+    # For observations that are vectors; Stable-Baselines3's MlpPolicy.
+    "mlp": Architecture(hidden=(64, 64)),
+}
+
+
+class TaskSelection(NamedTuple):
+    """Which tasks a batch holds, worked out once for all layers.
+
+    Attributes:
+        present: The distinct tasks.
+        position: For each example the index of its task in ``present`` [B].
+    """
+
+    present: list[int]
+    position: Int64[Tensor, "B"]
+
+
+class GainsAndBiases(TaskOwned):
+    """y_i = (x_i + b_i^c) g_i^c, with a gain g and a bias b for each task c and feature i.
+
+    Source: Kirkpatrick et al. (2017), SI, "Atari experiments". Each task's pair is a
+    parameter of its own, so that an optimiser with momentum leaves absent tasks alone.
+    """
+
+    def __init__(self, features: int, max_tasks: int) -> None:
+        """Gains 1 and biases 0 for every task."""
+        super().__init__()
+        start = torch.stack([torch.ones(features), torch.zeros(features)])
+        self.tasks = nn.ParameterList(start.clone() for _ in range(max_tasks))
+
+    def forward(
+        self, features: Float[Tensor, "B F *pixels"], selection: TaskSelection
+    ) -> Float[Tensor, "B F *pixels"]:
+        """``features`` shifted and scaled as each example's task wants it."""
+        present = torch.stack([self.tasks[c] for c in selection.present])  # [U, 2, F]
+        if len(selection.present) > 1:
+            present = present[selection.position]  # [B, 2, F]
+        pixels = (1,) * (features.dim() - 2)
+        gain, bias = present.reshape(*present.shape, *pixels).unbind(dim=1)
+        return (features + bias) * gain
+
+
+class NoTaskPart(nn.Module):
+    """No task owns anything; the layer's own bias is shared."""
+
+    def forward(self, features: Tensor, selection: TaskSelection) -> Tensor:
+        """``features``, as they came."""
+        del selection
+        return features
+
+
+class QNetwork(ContinualNetwork):
+    """Q(s, a) for every action a, under the task of each observation s."""
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        n_actions: int,
+        architecture: Architecture,
+        *,
+        task_gains: bool = False,
+        max_tasks: int = 1,
+    ) -> None:
+        """Initial weights uniform in ±1/√fan_in, PyTorch's default and the EWC paper's.
+
+        Args:
+            observation_space: Images [channels, H, W], or vectors.
+            n_actions: Number of outputs.
+            architecture: Layers.
+            task_gains: Whether each task has gains and biases in every layer, instead of
+                one bias shared by all.
+            max_tasks: Tasks that may own gains and biases.
+
+        Raises:
+            ValueError: The images are too small for the convolutions.
+        """
+        super().__init__()
+        self._is_image = observation_space.dtype == np.uint8
+        self._max_tasks = max_tasks if task_gains else None
+        self._first_linear = len(architecture.convolutions)
+        self.layers = nn.ModuleList()
+        self.task_parts = nn.ModuleList()
+
+        shape = observation_space.shape
+        for convolution in architecture.convolutions:
+            channels, *sides = shape
+            shape = (
+                convolution.filters,
+                *((s - convolution.kernel_size) // convolution.stride + 1 for s in sides),
+            )
+            if min(shape) < 1:
+                raise ValueError(
+                    f"the network's convolutions need larger images than "
+                    f"{observation_space.shape}; use 84x84 frames or the small network."
+                )
+            self._add(nn.Conv2d(channels, *convolution, bias=not task_gains))
+        features = int(np.prod(shape))
+        for width in (*architecture.hidden, n_actions):
+            self._add(nn.Linear(features, width, bias=not task_gains))
+            features = width
+
+    def _add(self, layer: nn.Conv2d | nn.Linear) -> None:
+        self.layers.append(layer)
+        self.task_parts.append(
+            NoTaskPart()
+            if self._max_tasks is None
+            else GainsAndBiases(layer.weight.shape[0], self._max_tasks)
+        )
+
+    def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
+        """Q-values of ``inputs`` [B, ...]; images are scaled from 0..255 to 0..1."""
+        selection = self._select(task)
+        x = inputs.float() / 255 if self._is_image else inputs.float()
+        last = len(self.layers) - 1
+        for i, (layer, task_part) in enumerate(
+            zip(self.layers, self.task_parts, strict=True)
+        ):
+            if i == self._first_linear:
+                x = x.flatten(start_dim=1)
+            x = task_part(layer(x), selection)
+            if i < last:
+                x = torch.relu(x)
+        return x
+
+    def _select(self, task: Int64[Tensor, "B"]) -> TaskSelection:
+        if self._max_tasks is None:
+            return TaskSelection([], task)
+        present, position = torch.unique(task, return_inverse=True)
+        return TaskSelection(present.tolist(), position)
+
+
+
+def build_network(
+    name: str,
+    observation_space: spaces.Box,
+    n_actions: int,
+    *,
+    task_gains: bool = False,
+    max_tasks: int = 1,
+) -> ContinualNetwork:
+    """The Q-network called ``name``: an architecture of this module, or an import path.
+
+    An import path such as ``my_package.my_network`` names a callable that takes the
+    arguments of ``QNetwork`` except the architecture.
+
+    Raises:
+        ConfigError: No such architecture (the nearest names are listed), or nothing at
+            the import path.
+    """
+    if name in ARCHITECTURES:
+        return QNetwork(
+            observation_space,
+            n_actions,
+            ARCHITECTURES[name],
+            task_gains=task_gains,
+            max_tasks=max_tasks,
+        )
+    module, _, attribute = name.rpartition(".")
+    if not module:
+        raise unknown_name("network", name, ARCHITECTURES)
+    try:
+        make = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"expected a network at the import path {name!r}, got: {error}; check the "
+            f"path, or use one of {', '.join(sorted(ARCHITECTURES))}."
+        ) from error
+    network: ContinualNetwork = make(
+        observation_space, n_actions, task_gains=task_gains, max_tasks=max_tasks
+    )
+    return network

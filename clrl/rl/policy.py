@@ -1,0 +1,118 @@
+"""The Stable-Baselines3 policy around a Q-network that is told the task."""
+
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from jaxtyping import Int64
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.dqn.policies import DQNPolicy
+from torch import Tensor
+
+from clrl.continual.network import ContinualNetwork
+from clrl.rl.network import build_network
+
+
+class ContinualDQNPolicy(DQNPolicy):
+    """A ``DQNPolicy`` whose online and target networks know the task of each observation.
+
+    ``task`` is the label under which ``predict`` acts; the algorithm sets it.
+    """
+
+    q_net: ContinualNetwork  # type: ignore[assignment]
+    q_net_target: ContinualNetwork  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Discrete,
+        lr_schedule: Schedule,
+        network: str | None = None,
+        task_gains: bool = False,
+        max_tasks: int = 32,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        """Builds both networks and the optimiser.
+
+        Args:
+            observation_space: Images with channels first, or vectors.
+            action_space: The actions.
+            lr_schedule: Learning rate by remaining progress (1 to 0).
+            network: Name or import path, see ``clrl.rl.network.build_network``; by default
+                ``nature`` for images and ``mlp`` for vectors.
+            task_gains: Whether each task owns gains and biases in every layer.
+            max_tasks: Tasks that may own gains and biases.
+            optimizer_class: Of the online network.
+            optimizer_kwargs: Its arguments besides the learning rate.
+
+        Raises:
+            TypeError: Observations that are not a Box.
+            ConfigError: An unknown network.
+        """
+        if not isinstance(observation_space, spaces.Box):
+            raise TypeError(
+                f"observations must come from a Box space, got {observation_space}; "
+                "wrap the environment, with FlattenObservation for example."
+            )
+        self.task = 0
+        is_image = len(observation_space.shape) == 3
+        self.network_name = network or ("nature" if is_image else "mlp")
+        self.task_gains = task_gains
+        self.max_tasks = max_tasks
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+        )
+
+    def make_q_net(self) -> ContinualNetwork:  # type: ignore[override]
+        """A freshly initialised Q-network."""
+        assert isinstance(self.observation_space, spaces.Box)
+        assert isinstance(self.action_space, spaces.Discrete)
+        return build_network(
+            self.network_name,
+            self.observation_space,
+            int(self.action_space.n),
+            task_gains=self.task_gains,
+            max_tasks=self.max_tasks,
+        ).to(self.device)
+
+    def task_of(self, observations: Tensor) -> Int64[Tensor, "B"]:
+        """The current task, once for each of ``observations`` [B, ...]."""
+        return torch.full((len(observations),), self.task, device=observations.device)
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Puts the online network into training or evaluation mode."""
+        self.q_net.train(mode)
+        self.training = mode
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        self.q_net = self.make_q_net()
+        self.q_net_target = self.make_q_net()
+        self.q_net_target.load_state_dict(self.q_net.state_dict())
+        self.q_net_target.eval()
+        self.optimizer = self.optimizer_class(
+            self.q_net.parameters(),
+            lr=lr_schedule(1),  # type: ignore[call-arg]
+            **self.optimizer_kwargs,
+        )
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> Tensor:
+        assert isinstance(observation, Tensor)
+        actions: Tensor = self.q_net(observation, self.task_of(observation)).argmax(1)
+        return actions
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {
+            "observation_space": self.observation_space,
+            "action_space": self.action_space,
+            "lr_schedule": self._dummy_schedule,
+            "network": self.network_name,
+            "task_gains": self.task_gains,
+            "max_tasks": self.max_tasks,
+            "optimizer_class": self.optimizer_class,
+            "optimizer_kwargs": self.optimizer_kwargs,
+        }

@@ -1,0 +1,360 @@
+"""Replay memories that store every emulator frame once: one ring for each inferred task."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64, Integer, Shaped
+from torch import Tensor
+
+from clrl.errors import MemoryBudgetError
+from clrl.types import TaskId
+
+_GROWTH_ROWS = 256  # rows a lane asks its budget for at a time
+
+
+class ReplayBatch(NamedTuple):
+    """Transitions drawn from a replay memory.
+
+    Attributes:
+        observations: As the environment emitted them.
+        actions: Taken in ``observations``.
+        rewards: As the learner saw them.
+        next_observations: What followed; the true last observation where an episode ended.
+        terminated: Nothing followed for the learner; False where an episode was truncated.
+        task: The inferred task whose memory the transitions come from.
+    """
+
+    observations: Shaped[Tensor, "B ..."]
+    actions: Int64[Tensor, "B"]
+    rewards: Float32[Tensor, "B"]
+    next_observations: Shaped[Tensor, "B ..."]
+    terminated: Bool[Tensor, "B"]
+    task: Int64[Tensor, "B"]
+
+
+class ReplayBudget:
+    """Bytes that several replay memories share, granted block by block."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        """A budget of ``budget_bytes``, all of it free."""
+        self.budget_bytes = budget_bytes
+        self.used_bytes = 0
+
+    def grant(self, wanted_bytes: int) -> bool:
+        """Takes ``wanted_bytes`` if they are left, and says whether they were."""
+        if self.used_bytes + wanted_bytes > self.budget_bytes:
+            return False
+        self.used_bytes += wanted_bytes
+        return True
+
+
+class ReplayMemory:
+    """The transitions of one task; the oldest are overwritten first.
+
+    Each environment writes into a lane of its own. A row holds the newest frame of an
+    observation and what was done there; the stack is gathered from the rows before it and
+    the next observation from the row after it:
+
+        row          r-3   r-2   r-1    r    r+1
+        observation   [------- stack -------]
+        next                [------- stack -------]
+
+    ``age`` counts the frames of a row's own episode stored before it, so frames older
+    than the episode come back as the zeros the environment emitted. The last frame of an
+    episode takes a row that is never sampled. Memory is touched only as it fills; a ring
+    whose budget is used up wraps early instead of growing.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        observation_shape: tuple[int, ...],
+        observation_dtype: np.dtype[np.generic],
+        *,
+        task: TaskId,
+        num_envs: int,
+        budget: ReplayBudget,
+        n_stack: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """An empty memory.
+
+        Args:
+            capacity: Transitions, over all environments.
+            observation_shape: Of one environment; ``n_stack`` first if frames are stacked.
+            observation_dtype: Of the observations.
+            task: The label that batches carry.
+            num_envs: Environments that write in parallel.
+            budget: Bytes, shared with other memories.
+            n_stack: Frames in an observation, oldest first; 1 if it is stored whole.
+            device: Where batches are put.
+
+        Raises:
+            ValueError: The shape does not begin with ``n_stack``, or the capacity is too
+                small for a single transition in each lane.
+            MemoryBudgetError: Not even the first block fits into the budget.
+        """
+        if n_stack > 1 and observation_shape[0] != n_stack:
+            raise ValueError(
+                f"stacked observations must have shape ({n_stack}, ...), got "
+                f"{observation_shape}; pass n_stack=1 to store them whole."
+            )
+        rows = -(-capacity // num_envs)
+        if rows < n_stack + 2:
+            raise ValueError(
+                f"a replay memory for {num_envs} environments with stacks of {n_stack} "
+                f"needs a capacity of at least {num_envs * (n_stack + 2)} transitions, "
+                f"got {capacity}."
+            )
+        frame_shape = observation_shape if n_stack == 1 else observation_shape[1:]
+        self.task = task
+        self.added = 0
+        self._shape = observation_shape
+        self._n_stack = n_stack
+        self._num_envs = num_envs
+        self._device = device
+        self._budget = budget
+        self._rows = rows
+        self._frames = np.empty((num_envs, rows, *frame_shape), observation_dtype)
+        self._actions = np.zeros((num_envs, rows), np.uint8)
+        self._rewards = np.zeros((num_envs, rows), np.float32)
+        self._terminated = np.zeros((num_envs, rows), bool)
+        self._valid = np.zeros((num_envs, rows), bool)
+        self._age = np.zeros((num_envs, rows), np.uint8)
+        self._written = np.zeros(num_envs, np.int64)  # rows ever written, by lane
+        self._is_open = np.zeros(num_envs, bool)  # the newest row awaits its action
+        self._granted_rows = 0
+        self._grow()
+        if self._granted_rows == 0:
+            raise MemoryBudgetError(
+                f"the replay memory of task {task} needs at least "
+                f"{self._block_bytes(1) / 2**20:.1f} MiB, but "
+                f"{(budget.budget_bytes - budget.used_bytes) / 2**20:.1f} MiB of "
+                f"{budget.budget_bytes / 2**20:.1f} MiB are left; raise the budget or "
+                "lower buffer_size."
+            )
+
+    @property
+    def bytes_per_transition(self) -> int:
+        """Bytes of one row: its frame, action, reward, two flags and age."""
+        arrays = (
+            self._frames,
+            self._actions,
+            self._rewards,
+            self._terminated,
+            self._valid,
+            self._age,
+        )
+        return sum(array[0, 0].nbytes for array in arrays)
+
+    @property
+    def size(self) -> int:
+        """Transitions that are stored now."""
+        return int(self._valid.sum())
+
+    def add(
+        self,
+        observations: Shaped[np.ndarray, "N ..."],
+        actions: Integer[np.ndarray, "N"],
+        rewards: Float32[np.ndarray, "N"],
+        next_observations: Shaped[np.ndarray, "N ..."],
+        terminated: Bool[np.ndarray, "N"],
+        episode_over: Bool[np.ndarray, "N"],
+    ) -> None:
+        """Stores one transition of each environment.
+
+        Args:
+            observations: Where the actions were taken.
+            actions: At most 255.
+            rewards: As the learner sees them.
+            next_observations: What followed, before any reset.
+            terminated: Nothing follows for the learner.
+            episode_over: The next call continues from another observation.
+
+        Raises:
+            ValueError: Stacks that do not continue each other.
+        """
+        lanes = np.arange(self._num_envs)
+        before, after = self._stacks(observations), self._stacks(next_observations)
+        if self._n_stack > 1 and not np.array_equal(before[:, 1:], after[:, :-1]):
+            raise ValueError(
+                f"expected stacks of {self._n_stack} frames, each shifted by one frame "
+                "from the observation before, got others; pass n_stack=1 to store "
+                "observations whole."
+            )
+        for lane in np.flatnonzero(~self._is_open):
+            self._begin(lane, before[lane])
+        row = (self._written - 1) % self._rows
+        self._actions[lanes, row] = actions
+        self._rewards[lanes, row] = rewards
+        self._terminated[lanes, row] = terminated
+        self._valid[lanes, row] = True
+        self._append(lanes, after[:, -1], np.minimum(self._age[lanes, row], 254) + 1)
+        self._is_open = ~episode_over
+        self.added += self._num_envs
+
+    def interrupt(self) -> None:
+        """The next transitions do not continue the stored ones (another task came)."""
+        self._is_open[:] = False
+
+    def sample(self, size: int, rng: np.random.Generator) -> ReplayBatch:
+        """``size`` transitions, each drawn uniformly from all stored, with replacement.
+
+        Raises:
+            ValueError: The memory holds no transition that can be returned.
+        """
+        lane, row = self._draw(size, rng)
+        offsets = np.arange(1 - self._n_stack, 2)  # [-3 .. 1] for stacks of four
+        rows = (row[:, None] + offsets) % self._rows  # [B, S+1]
+        frames = self._frames[lane[:, None], rows]  # [B, S+1, ...]
+        age = self._age[lane, row].astype(np.int64)
+        for i in np.flatnonzero(age < self._n_stack - 1):
+            frames[i, : self._n_stack - 1 - age[i]] = 0
+        shape = (size, *self._shape)
+        stacks = torch.from_numpy(frames).to(self._device)
+        return ReplayBatch(
+            observations=stacks[:, :-1].reshape(shape),
+            actions=self._tensor(self._actions[lane, row].astype(np.int64)),
+            rewards=self._tensor(self._rewards[lane, row]),
+            next_observations=stacks[:, 1:].reshape(shape),
+            terminated=self._tensor(self._terminated[lane, row]),
+            task=torch.full((size,), self.task, device=self._device),
+        )
+
+    def _tensor(self, array: Shaped[np.ndarray, "B"]) -> Shaped[Tensor, "B"]:
+        return torch.from_numpy(array).to(self._device)
+
+    def _stacks(
+        self, observations: Shaped[np.ndarray, "N ..."]
+    ) -> Shaped[np.ndarray, "N S ..."]:
+        return observations[:, None] if self._n_stack == 1 else observations
+
+    def _begin(self, lane: int, stack: Shaped[np.ndarray, "S ..."]) -> None:
+        """Writes the frames of a first observation, leaving out the zeros before it."""
+        shown = stack.reshape(self._n_stack, -1).any(axis=1)
+        shown[-1] = True
+        first = int(shown.argmax())
+        for age, frame in enumerate(stack[first:]):
+            self._append(np.array([lane]), frame[None], np.array([age]))
+
+    def _append(
+        self,
+        lanes: Int64[np.ndarray, "N"],
+        frames: Shaped[np.ndarray, "N ..."],
+        age: Integer[np.ndarray, "N"],
+    ) -> None:
+        if self._written.max() >= self._granted_rows < self._rows:
+            self._grow()
+        row = self._written[lanes] % self._rows
+        self._frames[lanes, row] = frames
+        self._valid[lanes, row] = False
+        self._age[lanes, row] = age
+        self._written[lanes] += 1
+
+    def _block_bytes(self, rows: int) -> int:
+        return rows * self._num_envs * self.bytes_per_transition
+
+    def _grow(self) -> None:
+        """Asks for another block; if there is none, the ring wraps where it is."""
+        block = min(_GROWTH_ROWS, self._rows - self._granted_rows)
+        if self._budget.grant(self._block_bytes(block)):
+            self._granted_rows += block
+        elif self._granted_rows:
+            self._rows = self._granted_rows
+
+    def _draw(
+        self, size: int, rng: np.random.Generator
+    ) -> tuple[Int64[np.ndarray, "B"], Int64[np.ndarray, "B"]]:
+        """Lanes and rows, uniform over all complete transitions, by rejection."""
+        stored = np.minimum(self._written, self._rows)
+        ends = np.cumsum(stored)
+        # A few per cent are episode ends, so one round of spares is nearly always enough.
+        draws = rng.integers(ends[-1], size=size + size // 4 + 8) if ends[-1] else ends
+        lane = np.searchsorted(ends, draws, side="right")
+        row = draws - (ends - stored)[lane] if ends[-1] else draws
+        keep = self._is_complete(lane, row)
+        lane, row = lane[keep], row[keep]
+        if len(lane) >= size:
+            return lane[:size], row[:size]
+        return self._draw_exactly(size, rng)
+
+    def _draw_exactly(
+        self, size: int, rng: np.random.Generator
+    ) -> tuple[Int64[np.ndarray, "B"], Int64[np.ndarray, "B"]]:
+        lane, row = np.nonzero(self._valid)
+        keep = self._is_complete(lane, row)
+        lane, row = lane[keep], row[keep]
+        if len(lane) == 0:
+            raise ValueError(
+                f"cannot sample from the replay memory of task {self.task}: it holds no "
+                "complete transition yet; collect more steps first."
+            )
+        index = rng.integers(len(lane), size=size)
+        return lane[index], row[index]
+
+    def _is_complete(
+        self, lane: Int64[np.ndarray, "M"], row: Int64[np.ndarray, "M"]
+    ) -> Bool[np.ndarray, "M"]:
+        """The row holds a transition whose whole stack has not been overwritten."""
+        # Steps from the oldest row; a lane that has not wrapped has overwritten nothing.
+        written = self._written[lane]
+        since_oldest = np.where(
+            written > self._rows, (row - written) % self._rows, self._rows
+        )
+        history = np.minimum(self._age[lane, row], self._n_stack - 1)
+        keep: Bool[np.ndarray, "M"] = self._valid[lane, row] & (since_oldest >= history)
+        return keep
+
+
+class ReplayMemories:
+    """One replay memory for each inferred task, made when the task first appears."""
+
+    def __init__(
+        self,
+        capacity: int,
+        observation_shape: tuple[int, ...],
+        observation_dtype: np.dtype[np.generic],
+        *,
+        num_envs: int,
+        budget: ReplayBudget,
+        n_stack: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """No memories yet; see ``ReplayMemory`` for the arguments."""
+        self.capacity = capacity
+        self.budget = budget
+        self.n_stack = n_stack
+        self._observation_shape = observation_shape
+        self._observation_dtype = observation_dtype
+        self._num_envs = num_envs
+        self._device = device
+        self._memories: dict[TaskId, ReplayMemory] = {}
+
+    def __getitem__(self, task: TaskId) -> ReplayMemory:
+        """The memory of ``task``, made now if it is new."""
+        if task not in self._memories:
+            self._memories[task] = ReplayMemory(
+                self.capacity,
+                self._observation_shape,
+                self._observation_dtype,
+                task=task,
+                num_envs=self._num_envs,
+                budget=self.budget,
+                n_stack=self.n_stack,
+                device=self._device,
+            )
+        return self._memories[task]
+
+    @property
+    def tasks(self) -> tuple[TaskId, ...]:
+        """The tasks that have a memory."""
+        return tuple(self._memories)
+
+
+def required_bytes(
+    capacity: int, observation_shape: tuple[int, ...], n_stack: int, itemsize: int
+) -> int:
+    """Bytes that one full replay memory takes: a frame and 8 bytes for each transition."""
+    frame = int(np.prod(observation_shape[1:] if n_stack > 1 else observation_shape))
+    return capacity * (frame * itemsize + 8)

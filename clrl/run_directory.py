@@ -1,0 +1,181 @@
+"""Where the files of a run are.
+
+runs/<name>/
+    config.yaml       the resolved config, which reads back into an equal one
+    provenance.json   revision, versions, ROMs, protocol, command line
+    records.jsonl     what happened, see clrl.records
+    tensorboard/      event files
+    checkpoint/       the agent
+    summary.json      the results as numbers, see clrl.summary
+    scores.png        the results as a picture
+"""
+
+import itertools
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from clrl.errors import ConfigError, unknown_name
+
+_PACKAGES = ("clrl", "ale-py", "gymnasium", "numpy", "stable-baselines3", "torch")
+_GAMES_IN_A_NAME = 3
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The paths of one run.
+
+    Attributes:
+        path: The directory itself, absolute.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, runs_dir: Path, name: str) -> "RunDirectory":
+        """A new directory called ``name``; an empty one may exist already.
+
+        Raises:
+            ConfigError: A run of that name exists.
+        """
+        path = runs_dir.resolve() / name
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ConfigError(
+                f"a new run needs an empty directory, got {path}, which is not empty; "
+                "choose another with --name, or leave --name out for a fresh one."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        return cls(path)
+
+    @classmethod
+    def create_numbered(cls, runs_dir: Path, stem: str) -> "RunDirectory":
+        """A new directory ``stem-1``, or with the first number that is free."""
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            path = runs_dir.resolve() / f"{stem}-{number}"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            break
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDirectory":
+        """The directory of a run that was started.
+
+        Raises:
+            ConfigError: There is no run at ``path``; the nearest ones are named.
+        """
+        if not (path / "config.yaml").is_file():
+            runs = [str(config.parent) for config in path.parent.glob("*/config.yaml")]
+            raise unknown_name("run", str(path), runs)
+        return cls(path.resolve())
+
+    def discard(self) -> None:
+        """Removes the directory of a run that failed before it began."""
+        shutil.rmtree(self.path)
+
+    @property
+    def config(self) -> Path:
+        """The resolved config."""
+        return self.path / "config.yaml"
+
+    @property
+    def provenance(self) -> Path:
+        """What the run was made with."""
+        return self.path / "provenance.json"
+
+    @property
+    def records(self) -> Path:
+        """What happened."""
+        return self.path / "records.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Directory of event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Directory of the agent."""
+        return self.path / "checkpoint"
+
+    @property
+    def summary(self) -> Path:
+        """The results as numbers."""
+        return self.path / "summary.json"
+
+    @property
+    def picture(self) -> Path:
+        """The results as a picture."""
+        return self.path / "scores.png"
+
+    def write_provenance(
+        self, *, protocol: str, rom_md5s: Mapping[str, str], command: Sequence[str]
+    ) -> None:
+        """Writes down what would be needed to make the same run again.
+
+        Args:
+            protocol: The rules of the environment, in words.
+            rom_md5s: Hash of each game's ROM.
+            command: The command line.
+        """
+        content = {
+            "command": list(command),
+            "git_revision": git_revision(Path(__file__).parent),
+            "python": sys.version.split()[0],
+            "packages": {package: _version(package) for package in _PACKAGES},
+            "platform": platform.platform(),
+            "protocol": protocol,
+            "rom_md5s": dict(rom_md5s),
+        }
+        self.provenance.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+
+
+def run_stem(method: str, recogniser: str, games: Sequence[str], seed: int) -> str:
+    """A name for a run, such as ``ewc-flat_fmn-pong+breakout-seed3``.
+
+    Import paths are cut to their last part, and more than three games to their number.
+    """
+    shown = "+".join(games) if len(games) <= _GAMES_IN_A_NAME else f"{len(games)}_games"
+    parts = (method.rpartition(".")[2], recogniser.rpartition(".")[2], shown)
+    return "-".join((*parts, f"seed{seed}"))
+
+
+def git_revision(folder: Path) -> str | None:
+    """The commit of the checkout that ``folder`` is part of, None outside of one.
+
+    ``+changes`` is appended where tracked files differ from the commit.
+    """
+    try:
+        # An installed package may lie inside the repository of somebody's project.
+        _git(folder, "ls-files", "--error-unmatch", "__init__.py")
+        return _git(folder, "describe", "--always", "--abbrev=40", "--dirty=+changes")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,371 @@
+"""Records of a run -> its results as numbers, ``summary.json``.
+
+Scores are mean raw returns. ACC, BWT, FWT and forgetting are computed on
+human-normalised scores (Nature-2015 humans where there is one), over the games that
+have one; the other games' normalised scores are null. A run that was interrupted is
+summarised up to the last stage at which every game was scored.
+"""
+
+import dataclasses
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Float64
+
+from clrl import records
+from clrl.errors import ConfigError
+from clrl.evaluation import recognition, transfer_matrix
+from clrl.evaluation.human_scores import normalised_matrix
+from clrl.records import Record
+
+R = TypeVar("R")
+S = TypeVar("S", records.Visit, records.Label)
+
+SMALL_SHARE = 0.01
+"""A context that holds less of the run than this is not counted as found."""
+
+LEARNED_STANDARD_ERRORS = 3
+"""A game counts as learnt that many combined standard errors above random play."""
+
+
+class RunDescription(NamedTuple):
+    """What a summary says about the run's config.
+
+    Attributes:
+        games: In the order of the score matrix's columns.
+        method: By its name in the config.
+        recogniser: By its name in the config.
+        protocol: Rules of the environment.
+        seed: Of the run.
+    """
+
+    games: tuple[str, ...]
+    method: str
+    recogniser: str
+    protocol: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecognitionSummary:
+    """How well the inferred tasks agree with the true ones, over the run's steps.
+
+    Attributes:
+        ari: Adjusted Rand index, 1 for perfect agreement.
+        contexts: Tasks inferred.
+        contexts_of_at_least_1_percent: Those that hold 1 % of the steps or more.
+        delay_steps: Median agent steps from a true switch to its label.
+    """
+
+    ari: float
+    contexts: int
+    contexts_of_at_least_1_percent: int
+    delay_steps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisitSummary:
+    """Training in one visit.
+
+    Attributes:
+        game: The game visited.
+        label: The inferred task that held most of the visit's steps.
+        agent_steps: Length of the visit.
+        episodes: Episodes that ended in it.
+        return_mean: Mean raw return over the last third of them.
+        return_standard_error: Of that mean; None below two episodes.
+        penalty_mean: Mean penalty; None without updates.
+    """
+
+    game: str
+    label: int
+    agent_steps: int
+    episodes: int
+    return_mean: float | None
+    return_standard_error: float | None
+    penalty_mean: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSummary:
+    """Raw returns of the random policy in one game."""
+
+    mean: float
+    standard_error: float | None
+    episodes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The results of a run; field for field what ``summary.json`` holds.
+
+    Attributes:
+        tasks: Games, in the order of the columns.
+        stages: ``before``, then game and number of the visit, such as ``pong #2``.
+        scores: Mean raw returns, a row for each stage.
+        human_normalised: The same relative to random (0) and human (1); NaN where
+            unknown.
+        total_clipped: Sum over games of the final normalised score, at most 1 each.
+        acc: Mean final normalised score.
+        bwt: Backward transfer.
+        fwt: Forward transfer.
+        forgetting: Mean drop from the best earlier stage.
+        recognition: Inferred against true tasks.
+        method: By its name in the config.
+        recogniser: By its name in the config.
+        protocol: Rules of the environment.
+        seed: Of the run.
+        agent_steps: Agent steps of training.
+        seconds: Wall-clock time of the run; NaN where unknown.
+        visits: One for each visit.
+        random_policy: By game.
+        learned: Games whose return in their last visit is above the random policy's by
+            3 combined standard errors or more.
+    """
+
+    tasks: tuple[str, ...]
+    stages: tuple[str, ...]
+    scores: tuple[tuple[float, ...], ...]
+    human_normalised: tuple[tuple[float, ...], ...]
+    total_clipped: float
+    acc: float
+    bwt: float
+    fwt: float
+    forgetting: float
+    recognition: RecognitionSummary
+    method: str
+    recogniser: str
+    protocol: str
+    seed: int
+    agent_steps: int
+    seconds: float
+    visits: tuple[VisitSummary, ...]
+    random_policy: dict[str, RandomSummary]
+    learned: tuple[str, ...]
+
+
+def summarise(
+    run: Sequence[Record], description: RunDescription, seconds: float = math.nan
+) -> Summary:
+    """The results in the records of a run.
+
+    Args:
+        run: Its records, in order.
+        description: Of its config.
+        seconds: Wall-clock time it took.
+
+    Raises:
+        ConfigError: No stage has been evaluated yet.
+    """
+    games = description.games
+    scores = score_matrix(run, games)
+    if not len(scores):
+        raise ConfigError(
+            "a summary needs at least one evaluation of every game, got none; let the "
+            "run go on for longer."
+        )
+    human = normalised_matrix(games, scores, "nature")
+    visits = of_kind(run, records.Visit)
+    trained = [games.index(v.game) for v in visits][: len(scores) - 1]
+    visit_summaries = summarise_visits(run)
+    random_policy = {
+        r.game: summarise_returns(r.returns) for r in of_kind(run, records.RandomPolicy)
+    }
+    return Summary(
+        tasks=games,
+        stages=("before", *stage_names([games[j] for j in trained])),
+        scores=_rows(scores),
+        human_normalised=_rows(human),
+        total_clipped=transfer_matrix.total_clipped(human[-1]),
+        acc=transfer_matrix.average_score(human),
+        bwt=transfer_matrix.backward_transfer(human, trained),
+        fwt=transfer_matrix.forward_transfer(human, trained),
+        forgetting=transfer_matrix.forgetting(human, trained),
+        recognition=summarise_recognition(run, games),
+        method=description.method,
+        recogniser=description.recogniser,
+        protocol=description.protocol,
+        seed=description.seed,
+        agent_steps=last_step(run),
+        seconds=seconds,
+        visits=visit_summaries,
+        random_policy=random_policy,
+        learned=learned_games(visit_summaries, random_policy),
+    )
+
+
+def is_summarisable(run: Sequence[Record], games: Sequence[str]) -> bool:
+    """Whether every game has been scored at least once."""
+    return len(score_matrix(run, games)) > 0
+
+
+def write_summary(summary: Summary, path: Path) -> None:
+    """Writes ``summary.json``; numbers that do not exist (NaN) become null."""
+    text = json.dumps(_without_nan(dataclasses.asdict(summary)), indent=2)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def of_kind(run: Iterable[Record], kind: type[R]) -> list[R]:
+    """The records of one kind, in order."""
+    return [record for record in run if isinstance(record, kind)]
+
+
+def spans(changes: Sequence[S], end: int) -> list[tuple[S, int]]:
+    """Each change with the agent step at which the next one, or the end, comes."""
+    ends = [*(change.agent_steps for change in changes[1:]), end]
+    return list(zip(changes, ends, strict=False))
+
+
+def last_step(run: Sequence[Record]) -> int:
+    """Agent steps of training that the records cover."""
+    return max((record.agent_steps for record in run), default=0)
+
+
+def score_matrix(
+    run: Sequence[Record], games: Sequence[str]
+) -> Float64[np.ndarray, "S T"]:
+    """Mean raw returns by stage and game, up to the last stage with all games."""
+    means = {
+        (e.stage, e.game): float(np.mean(e.returns))
+        for e in of_kind(run, records.Evaluation)
+    }
+    stages = 0
+    while all((stages, game) in means for game in games):
+        stages += 1
+    rows = [[means[stage, game] for game in games] for stage in range(stages)]
+    return np.array(rows, dtype=np.float64).reshape(stages, len(games))
+
+
+def stage_names(visited: Iterable[str]) -> list[str]:
+    """Game and number of each visit: ``pong #1``, ``breakout #1``, ``pong #2``."""
+    count: Counter[str] = Counter()
+    names = []
+    for game in visited:
+        count[game] += 1
+        names.append(f"{game} #{count[game]}")
+    return names
+
+
+def summarise_returns(returns: Sequence[float]) -> RandomSummary:
+    """Mean, its standard error and the number of some returns."""
+    return RandomSummary(
+        mean=float(np.mean(returns)),
+        standard_error=standard_error(returns),
+        episodes=len(returns),
+    )
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Sample standard deviation (n - 1) over sqrt(n); None for fewer than two."""
+    if len(values) < 2:  # noqa: PLR2004 - a deviation needs two
+        return None
+    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+
+
+def summarise_visits(run: Sequence[Record]) -> tuple[VisitSummary, ...]:
+    """What training looked like in each visit."""
+    labels = of_kind(run, records.Label)
+    summaries = []
+    for visit, end in spans(of_kind(run, records.Visit), last_step(run)):
+        returns = [
+            e.return_ for e in of_kind(run, records.Episode) if e.visit == visit.visit
+        ]
+        penalties = [
+            t.penalty for t in of_kind(run, records.Train) if t.visit == visit.visit
+        ]
+        last_third = returns[-math.ceil(len(returns) / 3) :]
+        summaries.append(
+            VisitSummary(
+                game=visit.game,
+                label=majority_label(labels, visit.agent_steps, end),
+                agent_steps=end - visit.agent_steps,
+                episodes=len(returns),
+                return_mean=float(np.mean(last_third)) if returns else None,
+                return_standard_error=standard_error(last_third),
+                penalty_mean=float(np.mean(penalties)) if penalties else None,
+            )
+        )
+    return tuple(summaries)
+
+
+def majority_label(labels: Sequence[records.Label], start: int, end: int) -> int:
+    """The label that holds most of the agent steps from ``start`` to ``end``."""
+    steps: Counter[int] = Counter()
+    for label, change in spans(labels, end):
+        steps[label.label] += max(0, min(change, end) - max(label.agent_steps, start))
+    return max(steps, key=steps.__getitem__, default=0)
+
+
+def learned_games(
+    visits: Sequence[VisitSummary], random_policy: dict[str, RandomSummary]
+) -> tuple[str, ...]:
+    """The games whose last visit is clearly above the random policy."""
+    final = {visit.game: visit for visit in visits}
+    return tuple(
+        game
+        for game, visit in final.items()
+        if game in random_policy and _is_above(visit, random_policy[game])
+    )
+
+
+def _is_above(visit: VisitSummary, random: RandomSummary) -> bool:
+    if visit.return_mean is None or visit.return_standard_error is None:
+        return False
+    if random.standard_error is None:
+        return False
+    combined = math.hypot(visit.return_standard_error, random.standard_error)
+    gain = visit.return_mean - random.mean
+    return gain > 0 and gain >= LEARNED_STANDARD_ERRORS * combined
+
+
+def summarise_recognition(
+    run: Sequence[Record], games: Sequence[str]
+) -> RecognitionSummary:
+    """Inferred against true tasks, over the agent steps of the run."""
+    visits, labels = of_kind(run, records.Visit), of_kind(run, records.Label)
+    total_steps = last_step(run)
+    if not (visits and labels and total_steps):
+        return RecognitionSummary(
+            ari=math.nan,
+            contexts=0,
+            contexts_of_at_least_1_percent=0,
+            delay_steps=math.nan,
+        )
+    truth = recognition.Timeline(
+        np.array([v.agent_steps for v in visits]),
+        np.array([games.index(v.game) for v in visits]),
+    )
+    inferred = recognition.Timeline(
+        np.array([label.agent_steps for label in labels]),
+        np.array([label.label for label in labels]),
+    )
+    contingency = recognition.contingency(truth, inferred, total_steps)
+    delays = recognition.switch_delays_steps(truth, inferred, total_steps)
+    return RecognitionSummary(
+        ari=float(recognition.adjusted_rand_index(contingency)),
+        contexts=len({label.label for label in labels}),
+        contexts_of_at_least_1_percent=int(
+            recognition.contexts_of_at_least(contingency, SMALL_SHARE)
+        ),
+        delay_steps=float(np.median(delays)) if len(delays) else math.nan,
+    )
+
+
+def _rows(matrix: Float64[np.ndarray, "S T"]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in matrix.tolist())
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return value

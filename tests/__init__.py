@@ -1,0 +1,1 @@
+"""Tests of clrl; the tree mirrors the package."""

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+
+from clrl.records import Record
+from clrl.report.score_matrix import (
+    COLOURS,
+    colour_of_label,
+    draw,
+    save_picture,
+)
+from clrl.summary import summarise
+
+from ..synthetic_run import GAMES, description, synthetic_run
+
+TEN_GAMES = (
+    "space_invaders",
+    "road_runner",
+    "krull",
+    "gopher",
+    "freeway",
+    "demon_attack",
+    "defender",
+    "crazy_climber",
+    "breakout",
+    "boxing",
+)
+
+
+@pytest.mark.parametrize("games", [("pong",), ("pong", "adventure"), GAMES, TEN_GAMES])
+def test_a_picture_is_written_for_any_number_of_games(
+    tmp_path: Path, games: tuple[str, ...]
+) -> None:
+    run = synthetic_run(games, episodes_per_visit=5)
+    save_picture(run, summarise(run, description(games)), tmp_path / "scores.png")
+    height, width, _ = imread(tmp_path / "scores.png").shape
+    assert width > height > 300
+
+
+def test_a_run_that_stopped_before_its_first_visit_has_a_picture(
+    tmp_path: Path,
+) -> None:
+    before: list[Record] = [
+        r for r in synthetic_run() if r.kind in ("evaluation", "random_policy")
+    ][:6]
+    save_picture(before, summarise(before, description()), tmp_path / "scores.png")
+    assert (tmp_path / "scores.png").stat().st_size > 0
+
+
+def test_every_raw_score_is_written_into_its_cell() -> None:
+    run = synthetic_run()
+    summary = summarise(run, description())
+    texts = [text.get_text() for text in draw(run, summary).axes[0].texts]
+    assert len(texts) == len(summary.stages) * len(GAMES)
+    assert f"{summary.scores[2][1]:,.0f}" in texts
+
+
+def test_an_inferred_task_has_the_colour_of_its_game() -> None:
+    summary = summarise(synthetic_run(), description())
+    assert colour_of_label(1, summary) == COLOURS[1]
+    assert colour_of_label(99, summary) not in COLOURS

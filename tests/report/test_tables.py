@@ -1,0 +1,53 @@
+import io
+
+from rich.console import Console, RenderableType
+
+from clrl.records import Evaluation
+from clrl.report.tables import evaluation_table, number, report, score
+from clrl.summary import summarise
+
+from ..synthetic_run import GAMES, description, synthetic_run
+
+
+def shown(renderable: RenderableType) -> str:
+    out = io.StringIO()
+    Console(file=out, width=160).print(renderable)
+    return out.getvalue()
+
+
+def test_the_report_shows_every_game_stage_and_measure() -> None:
+    text = shown(report(summarise(synthetic_run(), description())))
+    for expected in (*GAMES, "before", "space_invaders #2", "ACC", "BWT", "FWT"):
+        assert expected in text
+    for expected in ("forgetting", "ARI", "random", "total clipped"):
+        assert expected in text
+
+
+def test_the_report_says_which_games_have_no_human_score() -> None:
+    games = ("pong", "adventure")
+    run = synthetic_run(games, rounds=1)
+    text = shown(report(summarise(run, description(games))))
+    assert "no human score: adventure" in text
+    assert "nan" not in text
+
+
+def test_a_run_of_one_stage_is_reported_without_numbers_that_do_not_exist() -> None:
+    first_stage = [r for r in synthetic_run() if r.agent_steps == 0]
+    text = shown(report(summarise(first_stage, description())))
+    assert "BWT -" in text
+    assert "nan" not in text
+
+
+def test_an_evaluation_shows_returns_and_their_spread() -> None:
+    returns = (-20.0, -21.0)
+    evaluation = Evaluation(
+        agent_steps=0, stage=0, game="pong", label=1, returns=returns
+    )
+    assert "-20.5 ± 0.5" in shown(evaluation_table([evaluation]))
+
+
+def test_numbers_are_as_long_as_they_need_to_be() -> None:
+    assert score(12345.6) == "12,346"
+    assert score(-20.46) == "-20.5"
+    assert number(-0.001) == "0.00"
+    assert number(float("nan")) == "-"

@@ -1,0 +1,102 @@
+"""Records as a run writes them, made up but plausible, for what reads records."""
+
+import numpy as np
+
+from clrl.records import (
+    Consolidation,
+    Episode,
+    Evaluation,
+    Label,
+    RandomPolicy,
+    Record,
+    Train,
+    Visit,
+)
+from clrl.summary import RunDescription
+
+GAMES = ("freeway", "road_runner", "space_invaders")
+HIGHEST = {"freeway": 24.0, "road_runner": 9000.0, "space_invaders": 600.0}
+
+
+def description(games: tuple[str, ...] = GAMES) -> RunDescription:
+    return RunDescription(games, "ewc", "flat_fmn", "nature", seed=3)
+
+
+def synthetic_run(
+    games: tuple[str, ...] = GAMES,
+    rounds: int = 2,
+    visit_steps: int = 30_000,
+    episodes_per_visit: int = 40,
+    delay_steps: int = 64,
+) -> list[Record]:
+    """A run that learns every game, and forgets a third of it in each later visit."""
+    rng = np.random.default_rng(0)
+    run: list[Record] = [
+        RandomPolicy(agent_steps=0, game=game, returns=tuple(rng.normal(20, 5, 10)))
+        for game in games
+    ]
+    skill = dict.fromkeys(games, 0.0)
+    run += _evaluation(games, skill, 0, 0, rng)
+    run.append(Label(agent_steps=0, label=0))
+    for visit, game in enumerate(games * rounds):
+        start = visit * visit_steps
+        run.append(Visit(agent_steps=start, visit=visit, game=game))
+        if visit > 0:
+            run.append(Label(agent_steps=start + delay_steps, label=games.index(game)))
+            run.append(
+                Consolidation(
+                    agent_steps=start + delay_steps,
+                    task=games.index(games[(visit - 1) % len(games)]),
+                    importance_trace=2.5,
+                    importance_max=0.1,
+                )
+            )
+        for episode in range(1, episodes_per_visit + 1):
+            step = start + episode * visit_steps // episodes_per_visit
+            skill[game] += 0.1 * (1 - skill[game])
+            score = HIGHEST.get(game, 100.0) * skill[game]
+            run.append(
+                Episode(
+                    agent_steps=step,
+                    visit=visit,
+                    game=game,
+                    label=games.index(game),
+                    return_=float(rng.normal(score, 0.08 * score)),
+                    length_steps=visit_steps // episodes_per_visit,
+                )
+            )
+            run.append(
+                Train(
+                    agent_steps=step,
+                    visit=visit,
+                    game=game,
+                    label=games.index(game),
+                    loss=0.1,
+                    penalty=0.01 * visit,
+                    gradient_norm=1.0,
+                    exploration_rate=0.1,
+                )
+            )
+        for other in games:
+            skill[other] *= 1.0 if other == game else 0.66
+        run += _evaluation(games, skill, visit + 1, start + visit_steps, rng)
+    return run
+
+
+def _evaluation(
+    games: tuple[str, ...],
+    skill: dict[str, float],
+    stage: int,
+    agent_steps: int,
+    rng: np.random.Generator,
+) -> list[Record]:
+    return [
+        Evaluation(
+            agent_steps=agent_steps,
+            stage=stage,
+            game=game,
+            label=games.index(game),
+            returns=tuple(HIGHEST.get(game, 100.0) * skill[game] + rng.normal(0, 2, 5)),
+        )
+        for game in games
+    ]

@@ -1,0 +1,237 @@
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clrl.errors import ConfigError
+from clrl.records import Episode, Evaluation, Label, RandomPolicy, Record, Train, Visit
+from clrl.summary import (
+    RandomSummary,
+    VisitSummary,
+    is_summarisable,
+    learned_games,
+    majority_label,
+    score_matrix,
+    spans,
+    stage_names,
+    standard_error,
+    summarise,
+    write_summary,
+)
+
+from .synthetic_run import GAMES, description, synthetic_run
+
+KEYS = [
+    "tasks",
+    "stages",
+    "scores",
+    "human_normalised",
+    "total_clipped",
+    "acc",
+    "bwt",
+    "fwt",
+    "forgetting",
+    "recognition",
+    "method",
+    "recogniser",
+    "protocol",
+    "seed",
+    "agent_steps",
+    "seconds",
+    "visits",
+    "random_policy",
+    "learned",
+]
+
+
+def evaluation(stage: int, game: str, *returns: float) -> Evaluation:
+    return Evaluation(
+        agent_steps=stage * 100, stage=stage, game=game, label=0, returns=returns
+    )
+
+
+def episode(visit: int, game: str, return_: float, agent_steps: int) -> Episode:
+    return Episode(
+        agent_steps=agent_steps,
+        visit=visit,
+        game=game,
+        label=0,
+        return_=return_,
+        length_steps=10,
+    )
+
+
+# Pong, then breakout, then pong; 100 steps each.
+SMALL: list[Record] = [
+    RandomPolicy(agent_steps=0, game="pong", returns=(-21.0, -20.0, -21.0, -20.0)),
+    evaluation(0, "pong", -21.0, -20.0),
+    evaluation(0, "breakout", 1.0, 3.0),
+    Visit(agent_steps=0, visit=0, game="pong"),
+    Label(agent_steps=0, label=0),
+    *(episode(0, "pong", -15.0 + i, 10 * (i + 1)) for i in range(9)),
+    evaluation(1, "pong", 9.3),
+    evaluation(1, "breakout", 1.7),
+    Visit(agent_steps=100, visit=1, game="breakout"),
+    Label(agent_steps=120, label=1),
+    evaluation(2, "pong", -20.7),
+    evaluation(2, "breakout", 31.8),
+    Visit(agent_steps=200, visit=2, game="pong"),
+    Label(agent_steps=210, label=0),
+    evaluation(3, "pong", 9.3),
+    evaluation(3, "breakout", 1.7),
+]
+TWO = description(("pong", "breakout"))
+
+
+def test_scores_are_means_of_returns_with_games_as_columns() -> None:
+    expected = [[-20.5, 2.0], [9.3, 1.7], [-20.7, 31.8], [9.3, 1.7]]
+    np.testing.assert_allclose(score_matrix(SMALL, TWO.games), expected)
+
+
+def test_the_measures_of_a_small_run_by_hand() -> None:
+    summary = summarise(SMALL, TWO)
+    assert summary.stages == ("before", "pong #1", "breakout #1", "pong #2")
+    np.testing.assert_allclose(summary.human_normalised[3], [1.0, 0.0])
+    assert summary.acc == pytest.approx(0.5)
+    assert summary.bwt == pytest.approx(-1.0)
+    # Breakout scored 2.0 before any training, and random play, 1.7, before its visit.
+    assert summary.fwt == pytest.approx((1.7 - 2.0) / (31.8 - 1.7))
+    assert summary.forgetting == pytest.approx(1.0)
+    assert summary.total_clipped == pytest.approx(1.0)
+    assert summary.agent_steps == 300
+
+
+def test_a_visit_is_summarised_by_the_last_third_of_its_episodes() -> None:
+    first, second, third = summarise(SMALL, TWO).visits
+    assert (first.game, first.episodes, first.agent_steps) == ("pong", 9, 100)
+    assert first.return_mean == pytest.approx(-8.0)
+    assert first.return_standard_error == pytest.approx(1 / math.sqrt(3))
+    assert (second.label, second.episodes, second.return_mean) == (1, 0, None)
+    assert third.penalty_mean is None
+
+
+def test_the_penalty_is_averaged_within_a_visit() -> None:
+    train = [
+        Train(
+            agent_steps=10,
+            visit=0,
+            game="pong",
+            label=0,
+            loss=1.0,
+            penalty=penalty,
+            gradient_norm=1.0,
+            exploration_rate=1.0,
+        )
+        for penalty in (1.0, 3.0)
+    ]
+    assert summarise([*SMALL, *train], TWO).visits[0].penalty_mean == 2.0
+
+
+def test_an_interrupted_run_is_summarised_up_to_its_last_whole_stage() -> None:
+    summary = summarise(SMALL[:-1], TWO)
+    assert summary.stages == ("before", "pong #1", "breakout #1")
+    assert len(summary.visits) == 3
+
+
+def test_a_run_without_an_evaluation_has_no_summary() -> None:
+    assert not is_summarisable(SMALL[:2], TWO.games)
+    with pytest.raises(ConfigError, match="at least one evaluation"):
+        summarise(SMALL[:2], TWO)
+
+
+def test_recognition_is_measured_on_the_runs_timelines() -> None:
+    found = summarise(synthetic_run(delay_steps=64), description()).recognition
+    assert found.contexts == found.contexts_of_at_least_1_percent == 3
+    assert found.delay_steps == 64
+    assert 0.98 < found.ari < 1.0
+    assert summarise(synthetic_run(delay_steps=0), description()).recognition.ari == 1
+
+
+def test_a_game_is_learnt_three_combined_standard_errors_above_random() -> None:
+    def learnt(mean: float, error: float | None) -> bool:
+        visit = VisitSummary(
+            game="pong",
+            label=0,
+            agent_steps=1,
+            episodes=9,
+            return_mean=mean,
+            return_standard_error=error,
+            penalty_mean=None,
+        )
+        random = RandomSummary(mean=0.0, standard_error=4.0, episodes=9)
+        return learned_games([visit], {"pong": random}) == ("pong",)
+
+    assert learnt(15.0, 3.0)
+    assert not learnt(14.9, 3.0)
+    assert not learnt(99.0, None)
+
+
+def test_equal_scores_without_any_spread_are_not_learning() -> None:
+    visit = VisitSummary(
+        game="pong",
+        label=0,
+        agent_steps=1,
+        episodes=9,
+        return_mean=-21.0,
+        return_standard_error=0.0,
+        penalty_mean=None,
+    )
+    random = RandomSummary(mean=-21.0, standard_error=0.0, episodes=9)
+    assert learned_games([visit], {"pong": random}) == ()
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 3)), min_size=1, max_size=9),
+    st.integers(0, 40),
+    st.integers(1, 20),
+)
+def test_the_majority_label_agrees_with_counting_every_step(
+    stretches: list[tuple[int, int]], start: int, length: int
+) -> None:
+    by_step: list[int] = []
+    labels = []
+    for steps, value in stretches:
+        labels.append(Label(agent_steps=len(by_step), label=value))
+        by_step += [value] * steps
+    by_step += [by_step[-1]] * 100
+    seen = by_step[start : start + length]
+    majority = majority_label(labels, start, start + length)
+    assert seen.count(majority) == max(seen.count(value) for value in seen)
+
+
+def test_spans_cover_the_run_without_gaps() -> None:
+    labels = [Label(agent_steps=step, label=0) for step in (0, 30, 70)]
+    assert spans(labels, 100) == list(zip(labels, (30, 70, 100), strict=True))
+    assert spans(labels[:0], 100) == []
+
+
+def test_stages_count_the_visits_of_each_game() -> None:
+    assert stage_names(["a", "b", "a"]) == ["a #1", "b #1", "a #2"]
+
+
+def test_the_standard_error_by_hand() -> None:
+    assert standard_error([1.0, 3.0]) == pytest.approx(1.0)
+    assert standard_error([1.0]) is None
+
+
+def test_the_file_has_exactly_the_documented_keys_and_no_nan(tmp_path: Path) -> None:
+    games = ("pong", "adventure")
+    summary = summarise(synthetic_run(games, rounds=1), description(games), seconds=2.0)
+    write_summary(summary, tmp_path / "summary.json")
+    text = (tmp_path / "summary.json").read_text()
+    content = json.loads(text)
+    assert list(content) == KEYS
+    assert "NaN" not in text
+    assert content["human_normalised"][0][1] is None
+    assert content["human_normalised"][0][0] is not None
+    assert content["seconds"] == 2
+    assert [field.name for field in dataclasses.fields(summary)] == KEYS
+
+
+def test_games_are_the_columns_in_the_configs_order() -> None:
+    assert summarise(synthetic_run(), description()).tasks == GAMES
