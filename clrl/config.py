@@ -114,16 +114,14 @@ class AgentConfig:
     """Agent steps of experience in a task before it is consolidated when it is left
     (5,000,000 in Kirkpatrick et al., 2017, table S2)."""
 
-    replay_gib: float | None = None
-    """GiB of memory that all replay memories may take together; null: four fifths of
-    what is free when the run starts."""
+    replay_gib: float = 4.0
+    """GiB of memory that all replay memories may take together."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
         _check_positive("agent.learning_rate", self.learning_rate)
         _check_positive("agent.max_grad_norm", self.max_grad_norm)
-        if self.replay_gib is not None:
-            _check_positive("agent.replay_gib", self.replay_gib)
+        _check_positive("agent.replay_gib", self.replay_gib)
         _check_share("agent.gamma", self.gamma)
         _check_share("agent.tau", self.tau)
         _check_share("agent.exploration_initial_eps", self.exploration_initial_eps)
@@ -261,7 +259,7 @@ def check_games(games: Iterable[str], known: Iterable[str]) -> None:
             raise unknown_name("game", game, known)
 
 
-def _check_at_least(name: str, value: float, least: float) -> None:
+def _check_at_least(name: str, value: int | float, least: int) -> None:
     if not value >= least:
         raise ConfigError(f"{name} must be at least {least}, got {value}; raise it.")
 

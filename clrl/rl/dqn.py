@@ -28,6 +28,7 @@ from clrl.continual.methods import Domain, Finetune, MethodConfig
 from clrl.errors import ConfigError, DivergenceError
 from clrl.recognition.recognisers import OneTaskRecogniser, RecogniserConfig
 from clrl.rl.exploration import EpsilonSchedule, TaskTimers
+from clrl.rl.metrics import Consolidated, RunningMeans
 from clrl.rl.objective import (
     GreedySoftmax,
     QGaussian,
@@ -195,6 +196,8 @@ class ContinualDQN(DQN):
         super()._setup_model()
         self._rng = np.random.default_rng(self.seed)
         self.timers = TaskTimers()
+        self.update_means = RunningMeans()
+        self.consolidations: list[Consolidated] = []
         self.recogniser = self.recogniser_config.build(self._true_task)
         self.learner = self._make_learner()
         self.continual_state = ContinualState(
@@ -274,11 +277,16 @@ class ContinualDQN(DQN):
         """
         actions, _ = self.policy.predict(observation, deterministic=True)
         if not deterministic:
-            actions = self._explore(np.asarray(actions), self.exploration_rate)
+            actions = self._explore(
+                np.asarray(actions), self.exploration_rate, self._rng
+            )
         return actions, state
 
     def act(
-        self, observations: Shaped[np.ndarray, "N ..."], exploration_rate: float
+        self,
+        observations: Shaped[np.ndarray, "N ..."],
+        exploration_rate: float,
+        rng: np.random.Generator,
     ) -> Int64[np.ndarray, "N"]:
         """ε-greedy actions under the current label, through the method's prediction."""
         greedy = np.zeros(len(observations), dtype=np.int64)
@@ -287,14 +295,23 @@ class ContinualDQN(DQN):
                 inputs = torch.as_tensor(observations, device=self.device)
                 q_values = self.learner.predict(inputs, self.policy.task_of(inputs))
             greedy = q_values.argmax(dim=1).cpu().numpy()
-        return self._explore(greedy, exploration_rate)
+        return self._explore(greedy, exploration_rate, rng)
+
+    def newest_frames(
+        self, observations: Shaped[np.ndarray, "N ..."]
+    ) -> Shaped[np.ndarray, "N ..."]:
+        """What a recogniser sees: the newest frame of each stack."""
+        return observations if self.n_stack == 1 else observations[:, -1]
 
     def _explore(
-        self, actions: Integer[np.ndarray, "*N"], exploration_rate: float
+        self,
+        actions: Integer[np.ndarray, "*N"],
+        exploration_rate: float,
+        rng: np.random.Generator,
     ) -> Int64[np.ndarray, "*N"]:
         assert isinstance(self.action_space, spaces.Discrete)
-        explores = self._rng.random(actions.shape) < exploration_rate
-        random_actions = self._rng.integers(self.action_space.n, size=actions.shape)
+        explores = rng.random(actions.shape) < exploration_rate
+        random_actions = rng.integers(self.action_space.n, size=actions.shape)
         return np.where(explores, random_actions, actions)
 
     # Collecting
@@ -335,7 +352,7 @@ class ContinualDQN(DQN):
         callback.on_rollout_start()
         self.exploration_rate = self.exploration_rate_of(self.task)
         observations = self._last_observations()
-        actions = self.act(observations, self.exploration_rate)
+        actions = self.act(observations, self.exploration_rate, self._rng)
         next_observations, rewards, dones, infos = env.step(actions)
         assert isinstance(next_observations, np.ndarray)
         self.num_timesteps += env.num_envs
@@ -386,8 +403,7 @@ class ContinualDQN(DQN):
 
     def _follow_label(self, observations: Shaped[np.ndarray, "N ..."]) -> None:
         """Asks the recogniser which task is seen, and changes over if it is another."""
-        newest = observations if self.n_stack == 1 else observations[:, -1]
-        task = self.recogniser.observe(newest)
+        task = self.recogniser.observe(self.newest_frames(observations))
         if task != self.task:
             self._leave(self.task)
             self.set_task(task)
@@ -398,7 +414,11 @@ class ContinualDQN(DQN):
         memory.interrupt()
         if memory.added > max(self.learning_starts, self.consolidation_starts):
             batches = iter(lambda: memory.sample(self.batch_size, self._rng), None)
-            for name, value in self.learner.leave(task, batches).items():
+            metrics = self.learner.leave(task, batches)
+            self.consolidations.append(
+                Consolidated(task, **{name: float(v) for name, v in metrics.items()})
+            )
+            for name, value in metrics.items():
                 self.logger.record(f"consolidation/{name}", float(value))
 
     def _count_episodes(
@@ -449,7 +469,9 @@ class ContinualDQN(DQN):
     def _record_update(self, metrics: dict[str, Tensor]) -> None:
         self._n_updates += 1
         values = torch.stack(list(metrics.values())).tolist()
-        for name, value in zip(metrics, values, strict=True):
+        named = dict(zip(metrics, values, strict=True))
+        self.update_means.add(named)
+        for name, value in named.items():
             if not np.isfinite(value):
                 raise DivergenceError(
                     f"{name} became {value} at update {self._n_updates} "
@@ -469,6 +491,8 @@ class ContinualDQN(DQN):
             "recogniser",
             "timers",
             "continual_state",
+            "update_means",
+            "consolidations",
         ]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

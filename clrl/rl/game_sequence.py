@@ -121,8 +121,9 @@ class GameSequence(VecEnv):
 
     @property
     def total_steps(self) -> int:
-        """Agent steps of all visits together."""
-        return sum(visit.steps for visit in self.visits)
+        """Agent steps of all visits together, each rounded up to whole vector steps."""
+        n = self.num_envs
+        return sum(-(-visit.steps // n) * n for visit in self.visits)
 
     def reset(self) -> Shaped[np.ndarray, "N ..."]:  # type: ignore[override]
         """Starts new episodes of the current game; the sequence is not rewound."""

@@ -1,0 +1,203 @@
+"""Writes down what happens in training, and has all games scored after each visit."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+
+from clrl import records
+from clrl.progress import Listener, Status
+from clrl.rl.dqn import ContinualDQN
+from clrl.rl.evaluate import Evaluator, GameScore
+from clrl.rl.game_sequence import GameSequence
+
+_RETURNS_IN_A_MEAN = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How often a recorder writes.
+
+    Attributes:
+        record_interval: Agent steps between records of kind ``train``, and between
+            points in TensorBoard.
+        random_policy_episodes: Episodes of each game played at random before training.
+    """
+
+    record_interval: int = 1_000
+    random_policy_episodes: int = 10
+
+
+class Recorder(BaseCallback):
+    """Turns training into records, TensorBoard points and status lines.
+
+    It reads the true game from the sequence; the agent never does.
+    """
+
+    model: ContinualDQN
+
+    def __init__(
+        self,
+        sequence: GameSequence,
+        evaluator: Evaluator,
+        write: Callable[[Sequence[records.Record]], None],
+        listener: Listener,
+        schedule: Schedule,
+    ) -> None:
+        """A recorder for one call of ``learn`` over the whole sequence."""
+        super().__init__()
+        self._sequence = sequence
+        self._evaluator = evaluator
+        self._write = write
+        self._listener = listener
+        self._schedule = schedule
+        self._visit = sequence.visit_index
+        self._label = -1
+        self._consolidations = 0
+        self._next_record = schedule.record_interval
+        self._last_return: float | None = None
+        self._returns = {
+            game: deque[float](maxlen=_RETURNS_IN_A_MEAN) for game in sequence.games
+        }
+
+    @property
+    def _game(self) -> str:
+        return self._sequence.visits[self._visit].game
+
+    def _on_training_start(self) -> None:
+        episodes = self._schedule.random_policy_episodes
+        for game in self._sequence.games if episodes else ():
+            returns = self._evaluator.random_returns(game, episodes)
+            self._write(
+                [records.RandomPolicy(agent_steps=0, game=game, returns=returns)]
+            )
+        self._evaluate(stage=0)
+        self._start_visit()
+        self._follow_label(agent_steps=0)
+
+    def _on_step(self) -> bool:
+        before_step = self.num_timesteps - self._sequence.num_envs
+        self._follow_label(before_step)
+        self._record_episodes()
+        if self._sequence.visit_index != self._visit:
+            self._end_visit()
+            self._visit = self._sequence.visit_index
+            self._start_visit()
+        elif self.num_timesteps >= self._next_record:
+            self._record_training()
+        self._listener.status(
+            Status(
+                game=self._game,
+                visit=self._visit,
+                visits=len(self._sequence.visits),
+                agent_steps=self.num_timesteps,
+                total_agent_steps=self._sequence.total_steps,
+                label=self.model.task,
+                exploration_rate=self.model.exploration_rate,
+                last_return=self._last_return,
+            )
+        )
+        return True
+
+    def _on_training_end(self) -> None:
+        self._follow_label(self.num_timesteps)
+        self._end_visit()
+
+    def _start_visit(self) -> None:
+        self._write(
+            [
+                records.Visit(
+                    agent_steps=self.num_timesteps, visit=self._visit, game=self._game
+                )
+            ]
+        )
+
+    def _end_visit(self) -> None:
+        self._record_training()
+        self._evaluate(stage=self._visit + 1)
+
+    def _follow_label(self, agent_steps: int) -> None:
+        """Notices what changed since the last step: the label, and what was left."""
+        for left in self.model.consolidations[self._consolidations :]:
+            self._write([records.Consolidation(agent_steps=agent_steps, **left._asdict())])
+        self._consolidations = len(self.model.consolidations)
+        if self.model.task != self._label:
+            self._label = self.model.task
+            self._write([records.Label(agent_steps=agent_steps, label=self._label)])
+
+    def _record_episodes(self) -> None:
+        for info in self.locals["infos"]:
+            if "episode" not in info:
+                continue
+            self._last_return = info["episode"]["r"]
+            self._returns[self._game].append(info["episode"]["r"])
+            self._write(
+                [
+                    records.Episode(
+                        agent_steps=self.num_timesteps,
+                        visit=self._visit,
+                        game=self._game,
+                        label=self.model.task,
+                        return_=info["episode"]["r"],
+                        length_steps=info["episode"]["l"],
+                    )
+                ]
+            )
+
+    def _record_training(self) -> None:
+        self._next_record = self.num_timesteps + self._schedule.record_interval
+        means = self.model.update_means.drain()
+        if means:
+            self._write(
+                [
+                    records.Train(
+                        agent_steps=self.num_timesteps,
+                        visit=self._visit,
+                        game=self._game,
+                        label=self.model.task,
+                        exploration_rate=self.model.exploration_rate,
+                        loss=means["loss"],
+                        penalty=means["penalty"],
+                        gradient_norm=means["gradient_norm"],
+                    )
+                ]
+            )
+        logger = self.model.logger
+        for game, returns in self._returns.items():
+            if returns:
+                logger.record(f"return/{game}", float(np.mean(returns)))
+        logger.record("recognition/true_task", self._sequence.games.index(self._game))
+        logger.record("recognition/label", self.model.task)
+        logger.record("recognition/contexts", self.model.recogniser.contexts)
+        for task in self.model.memories.tasks:
+            logger.record(
+                f"exploration_rate/task_{task}", self.model.exploration_rate_of(task)
+            )
+        logger.dump(self.num_timesteps)
+
+    def _evaluate(self, stage: int) -> None:
+        logger = self.model.logger
+        for score in self._evaluator.scores(self.model):
+            mean = float(np.mean(score.returns))
+            logger.record(f"score/{score.game}", mean)
+            self._write([evaluation_record(score, self.num_timesteps, stage)])
+            self._listener.message(
+                f"stage {stage}: {score.game} {mean:.1f} "
+                f"(mean of {len(score.returns)} episodes, as task {score.label})"
+            )
+        logger.dump(self.num_timesteps)
+
+
+def evaluation_record(
+    score: GameScore, agent_steps: int, stage: int
+) -> records.Evaluation:
+    """The score of one game as a record."""
+    return records.Evaluation(
+        agent_steps=agent_steps,
+        stage=stage,
+        game=score.game,
+        label=score.label,
+        returns=score.returns,
+    )

@@ -1,0 +1,261 @@
+"""Puts a run together from its config, trains, and keeps what comes out."""
+
+import dataclasses
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.logger import configure
+
+from clrl import config_file
+from clrl.checkpoint import read_checkpoint, write_checkpoint
+from clrl.config import AgentConfig, RunConfig
+from clrl.errors import MemoryBudgetError
+from clrl.progress import Listener
+from clrl.records import Evaluation, RecordWriter
+from clrl.rl.atari import PROTOCOLS, AtariGame, rom_path
+from clrl.rl.dqn import ContinualDQN
+from clrl.rl.evaluate import Evaluator
+from clrl.rl.game import MakeGame
+from clrl.rl.game_sequence import GameSequence, Visit, fixed_visits, random_visits
+from clrl.rl.policy import ContinualDQNPolicy
+from clrl.rl.recorder import Recorder, Schedule, evaluation_record
+from clrl.rl.replay import required_bytes
+from clrl.run_directory import RunDirectory
+
+N_STACK = 4
+"""Frames in an observation (Mnih et al., 2015)."""
+
+
+def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> None:
+    """Trains on the whole sequence and saves the agent.
+
+    Raises:
+        MemoryBudgetError: The replay memories would not fit; nothing was started.
+        DivergenceError: Loss, penalty or gradient stopped being finite; records are kept,
+            and no checkpoint of the broken weights is written.
+        KeyboardInterrupt: After a checkpoint of where the run was.
+    """
+    check_memory(config)
+    protocol = PROTOCOLS[config.sequence.protocol]
+    directory.write_provenance(
+        protocol=str(protocol), rom_md5s=rom_md5s(config), command=sys.argv
+    )
+    listener.message(f"protocol {protocol}")
+    sequence = make_sequence(config)
+    try:
+        agent = make_agent(config, sequence)
+        agent.set_logger(configure(str(directory.tensorboard), ["tensorboard"]))
+        with RecordWriter(directory.records) as writer:
+            recorder = Recorder(
+                sequence,
+                make_evaluator(config, config.evaluation.episodes),
+                writer.write,
+                listener,
+                Schedule(
+                    random_policy_episodes=config.evaluation.random_policy_episodes
+                ),
+            )
+            try:
+                agent.learn(sequence.total_steps, recorder, log_interval=None)  # type: ignore[arg-type]
+            except KeyboardInterrupt:
+                save(agent, directory)
+                raise
+        save(agent, directory)
+        agent.logger.close()
+    finally:
+        sequence.close()
+
+
+def evaluate(
+    directory: RunDirectory, episodes: int | None, listener: Listener
+) -> list[Evaluation]:
+    """Scores all games of a run with its saved agent.
+
+    Args:
+        directory: Of the run.
+        episodes: Of each game; by default as in the run's config.
+        listener: Is told each score.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or it was altered.
+    """
+    config = config_file.read_config(directory.config)
+    sequence = make_sequence(config)
+    try:
+        agent = make_agent(config, sequence)
+        load(agent, directory)
+        evaluator = make_evaluator(config, episodes or config.evaluation.episodes)
+        stage = len(sequence.visits)
+        evaluations = []
+        for score in evaluator.scores(agent):
+            evaluations.append(evaluation_record(score, sequence.total_steps, stage))
+            listener.message(f"{score.game}: {np.mean(score.returns):.1f}")
+        return evaluations
+    finally:
+        sequence.close()
+
+
+def make_visits(config: RunConfig) -> list[Visit]:
+    """The visits that the config describes."""
+    sequence = config.sequence
+    if sequence.order == "fixed":
+        return fixed_visits(
+            config.games, sequence.visits_per_game, sequence.visit_steps
+        )
+    rng = np.random.default_rng([config.seed, _stream("order")])
+    return random_visits(
+        config.games, sequence.visits_per_game, sequence.visit_steps, rng
+    )
+
+
+def make_sequence(config: RunConfig) -> GameSequence:
+    """The games to train on; the first one is started."""
+    protocol = PROTOCOLS[config.sequence.protocol]
+    return GameSequence(
+        make_visits(config),
+        _game_maker(config),
+        num_envs=config.sequence.num_envs,
+        seed=config.seed,
+        clip_rewards=protocol.clip_rewards,
+    )
+
+
+def make_evaluator(config: RunConfig, episodes: int) -> Evaluator:
+    """Plays the games in the order of their true tasks."""
+    visits = make_visits(config)
+    return Evaluator(
+        games=tuple(dict.fromkeys(visit.game for visit in visits)),
+        make_game=_game_maker(config, config.evaluation.max_episode_steps),
+        episodes=episodes,
+        exploration_eps=config.evaluation.exploration_eps,
+        seed=config.seed + _stream("evaluation"),
+    )
+
+
+def make_agent(config: RunConfig, sequence: GameSequence) -> ContinualDQN:
+    """A freshly initialised agent for ``sequence``."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    agent = config.agent
+    return ContinualDQN(
+        ContinualDQNPolicy,
+        sequence,
+        learning_rate=agent.learning_rate,
+        buffer_size=agent.buffer_size,
+        learning_starts=agent.learning_starts,
+        batch_size=agent.batch_size,
+        tau=agent.tau,
+        gamma=agent.gamma,
+        train_freq=agent.train_freq,
+        gradient_steps=agent.gradient_steps,
+        target_update_interval=agent.target_update_interval,
+        exploration_initial_eps=agent.exploration_initial_eps,
+        exploration_final_eps=agent.exploration_final_eps,
+        max_grad_norm=agent.max_grad_norm,
+        policy_kwargs={
+            "network": config.network.name,
+            "task_gains": config.network.task_gains,
+            "max_tasks": config.network.max_tasks,
+            **_optimizer(agent),
+        },
+        seed=config.seed,
+        device=config.device,
+        method=config.method,
+        recogniser=config.recogniser,
+        double_q=agent.double_q,
+        n_stack=N_STACK,
+        exploration_steps=agent.exploration_steps,
+        consolidation_starts=agent.consolidation_starts,
+        replay_gib=agent.replay_gib,
+    )
+
+
+def save(agent: ContinualDQN, directory: RunDirectory) -> None:
+    """Writes weights, target weights and all the agent knows about its tasks."""
+    write_checkpoint(
+        directory.checkpoint,
+        {
+            "policy": agent.policy.state_dict(),
+            "continual": agent.continual_state.state_dict(),
+        },
+        {"agent_steps": agent.num_timesteps, "updates": agent._n_updates},
+    )
+
+
+def load(agent: ContinualDQN, directory: RunDirectory) -> None:
+    """Restores what ``save`` wrote.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or it was altered.
+    """
+    parts = read_checkpoint(directory.checkpoint)
+    agent.policy.load_state_dict(parts["policy"])
+    agent.continual_state.load_state_dict(parts["continual"])
+
+
+def check_memory(config: RunConfig) -> None:
+    """Raises MemoryBudgetError if a replay memory for each game would not fit."""
+    size = config.sequence.frame_size
+    each = required_bytes(config.agent.buffer_size, (N_STACK, size, size), N_STACK, 1)
+    needed = each * len(config.games)
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    allowed = min(int(config.agent.replay_gib * 2**30), free)
+    if needed > allowed:
+        raise MemoryBudgetError(
+            f"the replay memories need {_gib(needed)} ({len(config.games)} games × "
+            f"{config.agent.buffer_size:,} transitions × {each / config.agent.buffer_size:,.0f} "
+            f"bytes), but agent.replay_gib allows {config.agent.replay_gib:g} GiB and "
+            f"{_gib(free)} are free; lower agent.buffer_size or raise agent.replay_gib."
+        )
+
+
+def rom_md5s(config: RunConfig) -> Mapping[str, str]:
+    """MD5 of each game's ROM, by which emulators know them."""
+    return {
+        game: hashlib.md5(
+            Path(rom_path(game)).read_bytes(), usedforsecurity=False
+        ).hexdigest()
+        for game in config.games
+    }
+
+
+def _game_maker(config: RunConfig, max_episode_steps: int | None = None) -> MakeGame:
+    protocol = PROTOCOLS[config.sequence.protocol]
+    if max_episode_steps is not None:
+        protocol = dataclasses.replace(
+            protocol, max_episode_frames=max_episode_steps * protocol.frame_skip
+        )
+    return lambda game, num_envs: AtariGame(
+        game, num_envs, protocol, frame_size=config.sequence.frame_size
+    )
+
+
+def _optimizer(agent: AgentConfig) -> dict[str, Any]:
+    if agent.optimizer == "adam":
+        return {
+            "optimizer_class": torch.optim.Adam,
+            "optimizer_kwargs": {"eps": agent.optimizer_eps},
+        }
+    return {
+        "optimizer_class": torch.optim.RMSprop,
+        "optimizer_kwargs": {
+            "eps": agent.optimizer_eps,
+            "alpha": 0.95,
+            "centered": True,
+        },
+    }
+
+
+def _stream(name: str) -> int:
+    """A number for a named stream of randomness, the same in every process."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:3])
+
+
+def _gib(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB"

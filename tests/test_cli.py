@@ -1,0 +1,146 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clrl.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are written to a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a refused command says; it must be one line and exit code 2."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--agent.learnig_rate", "1"], "did you mean agent.learning_rate"),
+        (["--agent.batch_size", "many"], "Expected int. Got value: many"),
+        (["--games", "pong,space_invader"], "did you mean space_invaders"),
+        (["--games", "pong,pong"], "games must differ"),
+        (["--method", "ecw"], "did you mean ewc"),
+        (["--recogniser", "orcale"], "did you mean oracle"),
+        (["--network", "smal"], "did you mean small"),
+        (["--agent.tau", "3"], "agent.tau must lie between 0 and 1, got 3"),
+        (["--seed"], "--seed expects a value"),
+    ],
+)
+def test_a_wrong_override_is_refused_before_any_work(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    said = complaint(capsys, "train", "configs/atari/smoke.yaml", *arguments)
+    assert message in said
+    assert not Path("runs").exists()
+
+
+def test_an_unknown_key_in_a_file_is_refused_with_the_nearest_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("mine.yaml").write_text("games: [pong]\nagent: {gama: 0.9}\n")
+    assert "did you mean agent.gamma" in complaint(capsys, "train", "mine.yaml")
+
+
+def test_an_unknown_config_is_refused_with_the_nearest_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = complaint(capsys, "train", "atari/quickstrat")
+    assert "did you mean atari/quickstart" in said
+
+
+def test_a_missing_config_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "atari/quickstart" in complaint(capsys, "train")
+
+
+def test_a_run_directory_that_is_not_empty_is_refused_and_untouched(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    precious = Path("runs/mine/precious")
+    precious.parent.mkdir(parents=True)
+    precious.write_text("data")
+    said = complaint(capsys, "train", "atari/smoke", "--name", "mine")
+    assert "--name" in said
+    assert precious.read_text() == "data"
+
+
+def test_evaluating_a_run_that_is_not_there_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "unknown run" in complaint(capsys, "evaluate", "runs/none")
+
+
+def test_an_unexpected_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--fast" in complaint(capsys, "evaluate", "runs/none", "--fast")
+
+
+def test_memories_that_do_not_fit_fail_the_run_and_leave_nothing_behind(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["train", "atari/smoke", "--agent.replay_gib", "1e-6"]) == 1
+    said = capsys.readouterr().err
+    assert "agent.replay_gib" in said
+    assert "Traceback" not in said
+    assert not any(Path("runs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("games", "space_invaders"),
+        ("methods", "ewc"),
+        ("recognisers", "flat_fmn"),
+        ("networks", "nature"),
+        ("configs", "atari/quickstart"),
+    ],
+)
+def test_what_a_config_can_name_is_listed(
+    capsys: pytest.CaptureFixture[str], what: str, expected: str
+) -> None:
+    assert main(["list", what]) == 0
+    assert expected in capsys.readouterr().out
+
+
+def test_help_explains_the_keys_of_the_chosen_method(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["train", "--help"]) == 0
+    assert "--agent.train_freq" in capsys.readouterr().out
+    assert main(["train", "atari/smoke", "--method", "ewc", "--help"]) == 0
+    assert "--method.strength" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from clrl.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'stable_baselines3', 'ale_py', 'matplotlib', 'numpy'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("clrl ")
