@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -35,6 +35,7 @@ class Status(NamedTuple):
     last_return: float | None
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Is told about a run while it goes on."""
 

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from clrl.errors import CheckpointError
 from clrl.recognition.pixel_model import PIXELS, PixelModels, grey_bins
 from clrl.types import TaskId
 
@@ -12,9 +13,9 @@ def transition_log_prior(
 ) -> Float64[np.ndarray, "C"]:
     """The log distribution over contexts one window later.
 
-    ``p(c, t+1) = sum_c' p(c', t) Gamma(c, c')`` with ``Gamma = 1 - alpha`` on the diagonal
-    and ``alpha / (C - 1)`` off it (Kirkpatrick et al. (2017), supplement, task-recognition
-    module).
+    ``p(c, t+1) = sum_c' p(c', t) Gamma(c, c')`` with ``Gamma = 1 - alpha`` on the
+    diagonal and ``alpha / (C - 1)`` off it (Kirkpatrick et al. (2017), supplement,
+    task-recognition module).
 
     Unlike the paper: the off-diagonal ``alpha`` is divided by ``C - 1``, because as
     printed the columns sum to one for two contexts only.
@@ -26,7 +27,10 @@ def transition_log_prior(
     posterior = np.exp(log_posterior)
     others = max(len(posterior) - 1, 1)
     prior = (1 - switch_rate) * posterior + switch_rate / others * (1 - posterior)
-    return np.log(np.maximum(prior, np.finfo(np.float64).tiny))
+    log_prior: Float64[np.ndarray, "C"] = np.log(
+        np.maximum(prior, np.finfo(np.float64).tiny)
+    )
+    return log_prior
 
 
 def condition(
@@ -34,7 +38,8 @@ def condition(
 ) -> Float64[np.ndarray, "C"]:
     """The normalised log posterior, ``p(c | o) prop. to p(c) p(o | c)``."""
     joint = log_prior + log_likelihood
-    return joint - np.logaddexp.reduce(joint)
+    log_posterior: Float64[np.ndarray, "C"] = joint - np.logaddexp.reduce(joint)
+    return log_posterior
 
 
 class FlatForgetMeNot:
@@ -49,8 +54,8 @@ class FlatForgetMeNot:
     Milan et al. (2016)).
 
     Of ``N`` parallel environments one frame is used at each update, the environments
-    taking turns, so that the evidence is as much as from one environment, and the frames
-    of one window differ as much as they can.
+    taking turns: the evidence is as much as from one environment, and the frames of a
+    window differ as much as they can.
 
     Args:
         bins: ``K``, grey bins of a pixel, 2 to 256.
@@ -85,7 +90,7 @@ class FlatForgetMeNot:
         self._models.append_untrained()
         self._models.append_untrained()
         self._log_posterior = np.log(np.full(2, 0.5))
-        self._window: list[UInt8[np.ndarray, "P"]] = []
+        self._window: list[np.ndarray] = []
         self._steps = 0
         self._windows = 0
         self._label = 0
@@ -99,8 +104,9 @@ class FlatForgetMeNot:
 
     @property
     def posterior(self) -> Float64[np.ndarray, "C"]:
-        """The probability of each context after the last window; the hold-out is last."""
-        return np.exp(self._log_posterior)
+        """The probability of each context after the last window, the hold-out last."""
+        posterior: Float64[np.ndarray, "C"] = np.exp(self._log_posterior)
+        return posterior
 
     def observe(self, observation: UInt8[np.ndarray, "N H W"]) -> TaskId:
         """The label after the newest frame of each environment.
@@ -140,8 +146,8 @@ class FlatForgetMeNot:
     def recognise(self, observations: UInt8[np.ndarray, "T N H W"]) -> TaskId:
         """The context under which the frames are most probable, all models frozen.
 
-        Frames are taken as ``observe`` takes them: one each ``update_period_steps``, the
-        environments taking turns.
+        Frames are taken as ``observe`` takes them: one each ``update_period_steps``,
+        the environments taking turns.
         """
         steps = np.arange(0, len(observations), self._update_period_steps)
         turns = np.arange(len(steps)) % observations.shape[1]
@@ -152,7 +158,13 @@ class FlatForgetMeNot:
     def state_dict(self) -> dict[str, np.ndarray]:
         """The models' counts, the filter and the open window."""
         window = np.array(self._window, np.uint8).reshape(-1, PIXELS)
-        progress = [self._steps, self._windows, self._label, self._candidate, self._wins]
+        progress = [
+            self._steps,
+            self._windows,
+            self._label,
+            self._candidate,
+            self._wins,
+        ]
         return {
             "counts": self._models.counts.copy(),
             "updates": self._models.updates.copy(),
@@ -162,7 +174,17 @@ class FlatForgetMeNot:
         }
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Continues from a saved state, to the same labels as without the interruption."""
+        """Continues from a saved state, to the same labels as without the interruption.
+
+        Raises:
+            CheckpointError: If the state was saved with another number of bins.
+        """
+        expected, came = self._bins * PIXELS, state["counts"].shape[1]
+        if came != expected:
+            raise CheckpointError(
+                f"the recogniser's state must have {expected} counts for each context, "
+                f"got {came}; set bins as they were when it was saved."
+            )
         self._models.counts = state["counts"].copy()
         self._models.updates = state["updates"].copy()
         self._log_posterior = state["log_posterior"].copy()

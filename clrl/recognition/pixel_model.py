@@ -10,11 +10,13 @@ PIXELS = MODEL_SIDE * MODEL_SIDE
 GREY_LEVELS = 256
 
 
-def grey_bins(frames: UInt8[np.ndarray, "*B H W"], bins: int) -> UInt8[np.ndarray, "*B P"]:
+def grey_bins(
+    frames: UInt8[np.ndarray, "*B H W"], bins: int
+) -> UInt8[np.ndarray, "*B P"]:
     """The grey bin of each pixel of the halved frames, ``grey * bins // 256``.
 
     84x84 frames are halved by the mean of each 2x2 block (Kirkpatrick et al. (2017),
-    table S2: "model down-scaling x2"); frames that are 42x42 already are used as they are.
+    table S2: "model down-scaling x2"); 42x42 frames are used as they are.
 
     Args:
         frames: Luminance, 84x84 or 42x42.
@@ -57,7 +59,7 @@ class PixelModels:
         self.bins = bins
         self.prior = prior
         self.counts: Int32[np.ndarray, "C KP"] = np.zeros((0, bins * PIXELS), np.int32)
-        self.updates: Int64[np.ndarray, "C"] = np.zeros(0, np.int64)
+        self.updates = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
         """The number of models."""
@@ -80,12 +82,15 @@ class PixelModels:
         """Log probability of each bin at each pixel of the next frame."""
         counts = self.counts[model].reshape(self.bins, PIXELS)
         total = self.bins * self.prior + self.updates[model]
-        return np.log(self.prior + counts) - np.log(total)
+        log_predictive: Float64[np.ndarray, "K P"] = np.log(
+            (self.prior + counts) / total
+        )
+        return log_predictive
 
     def log_likelihood(
         self, frames: UInt8[np.ndarray, "T P"]
     ) -> Float64[np.ndarray, "C"]:
-        """Log probability of the frames under each model as it is, summed over frames."""
+        """Log probability of all the frames under each model as it is."""
         cells = _cells(frames)
         predictive = [self.log_predictive(model).ravel() for model in range(len(self))]
         return np.array([table[cells].sum() for table in predictive])
@@ -105,7 +110,10 @@ class PixelModels:
         # Logarithms in float32 take half the time; the sum is in float64.
         log_counts = np.log(seen + pseudo_counts, dtype=np.float32)
         log_numerators = log_counts.sum(axis=(1, 2), dtype=np.float64)
-        return log_numerators - PIXELS * np.log(totals).sum(axis=1)
+        log_likelihood: Float64[np.ndarray, "C"] = log_numerators - PIXELS * np.log(
+            totals
+        ).sum(axis=1)
+        return log_likelihood
 
 
 def _earlier_matches(frames: UInt8[np.ndarray, "W P"]) -> Int64[np.ndarray, "W P"]:

@@ -1,0 +1,115 @@
+"""The recognisers a config can name, and their knobs."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from clrl.errors import ConfigError
+from clrl.recognition.flat_forget_me_not import FlatForgetMeNot
+from clrl.recognition.protocol import OneTask, Oracle, TaskRecogniser
+from clrl.types import TaskId
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecogniserConfig(ABC):
+    """Which recogniser labels the stream."""
+
+    @abstractmethod
+    def build(self, current_task: Callable[[], TaskId]) -> TaskRecogniser:
+        """A new recogniser; only the oracle may keep ``current_task``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneTaskRecogniser(RecogniserConfig):
+    """Everything is one task."""
+
+    def build(self, current_task: Callable[[], TaskId]) -> TaskRecogniser:
+        """A recogniser that always says 0."""
+        del current_task
+        return OneTask()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleRecogniser(RecogniserConfig):
+    """The true task is told."""
+
+    def build(self, current_task: Callable[[], TaskId]) -> TaskRecogniser:
+        """A recogniser that says what ``current_task`` says."""
+        return Oracle(current_task)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlatForgetMeNotRecogniser(RecogniserConfig):
+    """The task is inferred from the screen (Kirkpatrick et al. (2017), supplement).
+
+    The paper does not print ``bins`` and ``prior``. Under a random policy the defaults
+    tell all 19 games of its pool apart, and split only those with quite different
+    screens: krull (rooms), enduro (times of day) and, with one environment, riverraid
+    (width of the river). Fewer bins or a larger prior merge games on a black background:
+    ``prior`` must be well below ``1 / bins`` for the untrained hold-out to learn a new
+    screen from the first frames of a window.
+
+    Attributes:
+        bins: Grey bins of a pixel, 2 to 256.
+        prior: Dirichlet pseudo-counts of each bin.
+        window_updates: Model updates in a window (table S2: 4).
+        update_period_steps: Decisions of each environment for each model update
+            (table S2: 4).
+        max_contexts: No more contexts than this are made (paper: no limit).
+        debounce_windows: Further windows in a row that a new label must win before it
+            is given out (paper: 0).
+    """
+
+    bins: int = 32
+    prior: float = 0.01
+    window_updates: int = 4
+    update_period_steps: int = 4
+    max_contexts: int = 64
+    # Unlike the paper: a window that straddles a switch, or in which the screen flashes,
+    # fits no trained model, so the hold-out wins it and makes a context of it.
+    debounce_windows: int = 2
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            ConfigError: If a value is out of its range.
+        """
+        _require("bins", self.bins, least=2, most=256)
+        _require("prior", self.prior, least=1e-12)
+        _require("window_updates", self.window_updates, least=1)
+        _require("update_period_steps", self.update_period_steps, least=1)
+        _require("max_contexts", self.max_contexts, least=1)
+        _require("debounce_windows", self.debounce_windows, least=0)
+
+    def build(self, current_task: Callable[[], TaskId]) -> TaskRecogniser:
+        """A recogniser that has seen nothing yet."""
+        del current_task
+        return FlatForgetMeNot(
+            bins=self.bins,
+            prior=self.prior,
+            window_updates=self.window_updates,
+            update_period_steps=self.update_period_steps,
+            max_contexts=self.max_contexts,
+            debounce_windows=self.debounce_windows,
+        )
+
+
+def _require(name: str, came: float, *, least: float, most: float = math.inf) -> None:
+    if not least <= came <= most:
+        raise ConfigError(
+            f"flat_fmn: {name} must be from {least:g} to {most:g}, got {came}; "
+            f"change {name}."
+        )
+
+
+RECOGNISERS: Mapping[str, type[RecogniserConfig]] = MappingProxyType(
+    {
+        "one_task": OneTaskRecogniser,
+        "oracle": OracleRecogniser,
+        "flat_fmn": FlatForgetMeNotRecogniser,
+    }
+)
+"""Config classes by the name a config file gives them."""
