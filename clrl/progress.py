@@ -118,7 +118,7 @@ class PlainProgress:
     def status(self, status: Status) -> None:
         """Prints the status if the last one is old enough."""
         rate, left = self._rate(status)
-        if self._clock() >= self._next:
+        if left is not None and self._clock() >= self._next:
             self._next = self._clock() + self._period
             self.message(describe(status, rate, left))
 

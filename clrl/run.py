@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
 from clrl import config_file
 from clrl.checkpoint import read_checkpoint, write_checkpoint
@@ -243,7 +244,8 @@ def _optimizer(agent: AgentConfig) -> dict[str, Any]:
             "optimizer_kwargs": {"eps": agent.optimizer_eps},
         }
     return {
-        "optimizer_class": torch.optim.RMSprop,
+        # Adds eps inside the root, as the DQN papers do; torch's own adds it outside.
+        "optimizer_class": RMSpropTFLike,
         "optimizer_kwargs": {
             "eps": agent.optimizer_eps,
             "alpha": 0.95,

@@ -127,8 +127,7 @@ def _steps_by_task_and_label(stretches: _Stretches) -> Int64[np.ndarray, "T C"]:
 def _is_right(stretches: _Stretches) -> Bool[np.ndarray, "H"]:
     """Whether each stretch has the most frequent label of its true task."""
     right = _steps_by_task_and_label(stretches).argmax(axis=1)
-    is_right: Bool[np.ndarray, "H"] = right[stretches.truth] == stretches.labels
-    return is_right
+    return np.asarray(right[stretches.truth] == stretches.labels)
 
 
 def _common_stretches(

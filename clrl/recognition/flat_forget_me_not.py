@@ -27,10 +27,8 @@ def transition_log_prior(
     posterior = np.exp(log_posterior)
     others = max(len(posterior) - 1, 1)
     prior = (1 - switch_rate) * posterior + switch_rate / others * (1 - posterior)
-    log_prior: Float64[np.ndarray, "C"] = np.log(
-        np.maximum(prior, np.finfo(np.float64).tiny)
-    )
-    return log_prior
+    # The smallest number in place of 0 keeps every context reachable.
+    return np.asarray(np.log(np.maximum(prior, np.finfo(np.float64).tiny)))
 
 
 def condition(
@@ -38,8 +36,7 @@ def condition(
 ) -> Float64[np.ndarray, "C"]:
     """The normalised log posterior, ``p(c | o) prop. to p(c) p(o | c)``."""
     joint = log_prior + log_likelihood
-    log_posterior: Float64[np.ndarray, "C"] = joint - np.logaddexp.reduce(joint)
-    return log_posterior
+    return np.asarray(joint - np.logaddexp.reduce(joint))
 
 
 class FlatForgetMeNot:
@@ -105,8 +102,7 @@ class FlatForgetMeNot:
     @property
     def posterior(self) -> Float64[np.ndarray, "C"]:
         """The probability of each context after the last window, the hold-out last."""
-        posterior: Float64[np.ndarray, "C"] = np.exp(self._log_posterior)
-        return posterior
+        return np.asarray(np.exp(self._log_posterior))
 
     def observe(self, observation: UInt8[np.ndarray, "N H W"]) -> TaskId:
         """The label after the newest frame of each environment.

@@ -40,7 +40,7 @@ def _halved(frames: UInt8[np.ndarray, "*B H W"]) -> Shaped[np.ndarray, "*B 42 42
             f"{size[0]}x{size[1]}; resize the observations or use another recogniser."
         )
     rows = frames[..., 0::2, :].astype(np.uint16) + frames[..., 1::2, :]
-    return (rows[..., 0::2] + rows[..., 1::2]) // 4
+    return np.asarray((rows[..., 0::2] + rows[..., 1::2]) // 4)
 
 
 class PixelModels:
@@ -82,10 +82,7 @@ class PixelModels:
         """Log probability of each bin at each pixel of the next frame."""
         counts = self.counts[model].reshape(self.bins, PIXELS)
         total = self.bins * self.prior + self.updates[model]
-        log_predictive: Float64[np.ndarray, "K P"] = np.log(
-            (self.prior + counts) / total
-        )
-        return log_predictive
+        return np.asarray(np.log(self.prior + counts) - np.log(total))
 
     def log_likelihood(
         self, frames: UInt8[np.ndarray, "T P"]
@@ -110,10 +107,8 @@ class PixelModels:
         # Logarithms in float32 take half the time; the sum is in float64.
         log_counts = np.log(seen + pseudo_counts, dtype=np.float32)
         log_numerators = log_counts.sum(axis=(1, 2), dtype=np.float64)
-        log_likelihood: Float64[np.ndarray, "C"] = log_numerators - PIXELS * np.log(
-            totals
-        ).sum(axis=1)
-        return log_likelihood
+        log_denominators = PIXELS * np.log(totals).sum(axis=1)
+        return np.asarray(log_numerators - log_denominators)
 
 
 def _earlier_matches(frames: UInt8[np.ndarray, "W P"]) -> Int64[np.ndarray, "W P"]:

@@ -47,9 +47,9 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
     The paper does not print ``bins`` and ``prior``. Under a random policy the defaults
     tell all 19 games of its pool apart, and split only those with quite different
     screens: krull (rooms), enduro (times of day) and, with one environment, riverraid
-    (width of the river). Fewer bins or a larger prior merge games on a black background:
-    ``prior`` must be well below ``1 / bins`` for the untrained hold-out to learn a new
-    screen from the first frames of a window.
+    (width of the river). Fewer bins or a larger prior merge games on a black
+    background: ``prior`` must be well below ``1 / bins`` for the untrained hold-out to
+    learn a new screen from the first frames of a window.
 
     Attributes:
         bins: Grey bins of a pixel, 2 to 256.
@@ -67,8 +67,9 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
     window_updates: int = 4
     update_period_steps: int = 4
     max_contexts: int = 64
-    # Unlike the paper: a window that straddles a switch, or in which the screen flashes,
-    # fits no trained model, so the hold-out wins it and makes a context of it.
+    # Unlike the paper (0): a window that straddles a switch, or in which the screen
+    # flashes, fits no trained model, so the hold-out wins it and a false context is
+    # made: one for three games in six visits, none with 1 or more.
     debounce_windows: int = 2
 
     def __post_init__(self) -> None:

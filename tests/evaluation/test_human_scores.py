@@ -3,14 +3,21 @@ import math
 import numpy as np
 import pytest
 
-from clrl.evaluation.human_scores import normalised, normalised_matrix, references
+from clrl.evaluation.human_scores import (
+    HumanTable,
+    normalised,
+    normalised_matrix,
+    references,
+)
 
 
 @pytest.mark.parametrize("table", ["nature", "57"])
-def test_random_play_is_zero_and_human_play_is_one_in_every_game(table: str) -> None:
-    for game, reference in references(table).items():  # type: ignore[arg-type]
-        assert normalised(game, reference.random, table) == 0  # type: ignore[arg-type]
-        assert normalised(game, reference.human, table) == 1  # type: ignore[arg-type]
+def test_random_play_is_zero_and_human_play_is_one_in_every_game(
+    table: HumanTable,
+) -> None:
+    for game, reference in references(table).items():
+        assert normalised(game, reference.random, table) == 0
+        assert normalised(game, reference.human, table) == 1
 
 
 def test_all_57_games_are_in_both_tables() -> None:
