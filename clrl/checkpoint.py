@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,37 +19,27 @@ def write_checkpoint(
     parts: Mapping[str, Mapping[str, Tensor]],
     facts: Mapping[str, int | str],
 ) -> None:
-    """Writes each part as ``<part>.safetensors``, then a manifest with their hashes.
+    """Writes each part as ``<part>-<hash>.safetensors``, then a manifest of them.
 
-    Everything is written to a directory beside ``directory`` and renamed at the end, so
-    what was there before stays good until the new checkpoint is complete.
+    The manifest is what makes files a checkpoint, and it is replaced in one step when
+    they are complete, so a write that is cut off leaves the checkpoint of before.
 
     Args:
-        directory: Replaced if it exists.
+        directory: May hold an earlier checkpoint, which is replaced.
         parts: Tensors by part and name.
         facts: What else to remember, such as the number of agent steps.
     """
-    fresh = directory.with_name(f"{directory.name}.{os.getpid()}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    hashes = {}
-    for part, tensors in parts.items():
-        path = fresh / f"{part}.safetensors"
-        # Safetensors refuses views of one storage; a checkpoint wants plain copies.
-        save_file({n: t.detach().cpu().clone().contiguous() for n, t in tensors.items()}, path)
-        hashes[part] = _sha256(path)
-        _sync(path)
-    manifest = fresh / MANIFEST
+    directory.mkdir(parents=True, exist_ok=True)
+    hashes = {part: _write(directory, part, parts[part]) for part in parts}
+    manifest = directory / f"{MANIFEST}.new"
     manifest.write_text(json.dumps({"facts": dict(facts), "sha256": hashes}, indent=2))
     _sync(manifest)
-    if directory.exists():
-        old = directory.with_name(f"{directory.name}.{os.getpid()}.old")
-        directory.rename(old)
-        fresh.rename(directory)
-        shutil.rmtree(old)
-    else:
-        fresh.rename(directory)
-    _sync(directory.parent)
+    manifest.replace(directory / MANIFEST)
+    _sync(directory)
+    current = {MANIFEST, *(_file_name(*part) for part in hashes.items())}
+    for path in directory.iterdir():
+        if path.name not in current:
+            path.unlink()
 
 
 def read_checkpoint(directory: Path) -> dict[str, dict[str, Tensor]]:
@@ -62,19 +51,46 @@ def read_checkpoint(directory: Path) -> dict[str, dict[str, Tensor]]:
     manifest = directory / MANIFEST
     if not manifest.is_file():
         raise CheckpointError(
-            f"expected a checkpoint in {directory}, found no {MANIFEST}; the run may have "
-            "stopped before it saved one."
+            f"expected a checkpoint in {directory}, found no {MANIFEST}; the run may "
+            "have stopped before it saved one."
         )
     parts = {}
-    for part, expected in json.loads(manifest.read_text())["sha256"].items():
-        path = directory / f"{part}.safetensors"
+    for part, expected in _hashes(manifest).items():
+        path = directory / _file_name(part, expected)
         if not path.is_file() or _sha256(path) != expected:
             raise CheckpointError(
-                f"{path} is missing or was altered since it was written (its hash differs "
-                f"from {MANIFEST}); restore it or train again."
+                f"{path} is missing or was altered since it was written (its hash "
+                f"differs from {MANIFEST}); restore it or train again."
             )
         parts[part] = load_file(path)
     return parts
+
+
+def _write(directory: Path, part: str, tensors: Mapping[str, Tensor]) -> str:
+    """Writes one part and returns its hash."""
+    fresh = directory / f"{part}.new"
+    # Safetensors refuses views of one storage; a checkpoint wants plain copies.
+    copies = {n: t.detach().cpu().clone().contiguous() for n, t in tensors.items()}
+    save_file(copies, fresh)
+    _sync(fresh)
+    sha256 = _sha256(fresh)
+    fresh.replace(directory / _file_name(part, sha256))
+    return sha256
+
+
+def _file_name(part: str, sha256: str) -> str:
+    return f"{part}-{sha256[:12]}.safetensors"
+
+
+def _hashes(manifest: Path) -> dict[str, str]:
+    try:
+        hashes: dict[str, str] = json.loads(manifest.read_text())["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"expected the manifest of a checkpoint, got {manifest}, which is damaged: "
+            f"{error}; restore it or train again."
+        ) from error
+    return hashes
 
 
 def _sha256(path: Path) -> str:

@@ -259,7 +259,7 @@ def check_games(games: Iterable[str], known: Iterable[str]) -> None:
             raise unknown_name("game", game, known)
 
 
-def _check_at_least(name: str, value: int | float, least: int) -> None:
+def _check_at_least(name: str, value: float, least: float) -> None:
     if not value >= least:
         raise ConfigError(f"{name} must be at least {least}, got {value}; raise it.")
 

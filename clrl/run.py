@@ -2,9 +2,9 @@
 
 import dataclasses
 import hashlib
-import os
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from clrl.rl.game import MakeGame
 from clrl.rl.game_sequence import GameSequence, Visit, fixed_visits, random_visits
 from clrl.rl.policy import ContinualDQNPolicy
 from clrl.rl.recorder import Recorder, Schedule, evaluation_record
-from clrl.rl.replay import required_bytes
+from clrl.rl.replay import available_bytes, required_bytes
 from clrl.run_directory import RunDirectory
 
 N_STACK = 4
@@ -38,8 +38,8 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
 
     Raises:
         MemoryBudgetError: The replay memories would not fit; nothing was started.
-        DivergenceError: Loss, penalty or gradient stopped being finite; records are kept,
-            and no checkpoint of the broken weights is written.
+        DivergenceError: Loss, penalty or gradient stopped being finite; records are
+            kept, and no checkpoint of the broken weights is written.
         KeyboardInterrupt: After a checkpoint of where the run was.
     """
     check_memory(config)
@@ -48,29 +48,26 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
         protocol=str(protocol), rom_md5s=rom_md5s(config), command=sys.argv
     )
     listener.message(f"protocol {protocol}")
-    sequence = make_sequence(config)
-    try:
+    with (
+        closing(make_sequence(config)) as sequence,
+        closing(configure(str(directory.tensorboard), ["tensorboard"])) as logger,
+        RecordWriter(directory.records) as writer,
+    ):
         agent = make_agent(config, sequence)
-        agent.set_logger(configure(str(directory.tensorboard), ["tensorboard"]))
-        with RecordWriter(directory.records) as writer:
-            recorder = Recorder(
-                sequence,
-                make_evaluator(config, config.evaluation.episodes),
-                writer.write,
-                listener,
-                Schedule(
-                    random_policy_episodes=config.evaluation.random_policy_episodes
-                ),
-            )
-            try:
-                agent.learn(sequence.total_steps, recorder, log_interval=None)  # type: ignore[arg-type]
-            except KeyboardInterrupt:
-                save(agent, directory)
-                raise
+        agent.set_logger(logger)
+        recorder = Recorder(
+            sequence,
+            make_evaluator(config, config.evaluation.episodes),
+            writer.write,
+            listener,
+            Schedule(random_policy_episodes=config.evaluation.random_policy_episodes),
+        )
+        try:
+            agent.learn(sequence.total_steps, recorder, log_interval=None)  # type: ignore[arg-type]
+        except KeyboardInterrupt:
+            save(agent, directory)
+            raise
         save(agent, directory)
-        agent.logger.close()
-    finally:
-        sequence.close()
 
 
 def evaluate(
@@ -87,8 +84,7 @@ def evaluate(
         CheckpointError: There is no checkpoint, or it was altered.
     """
     config = config_file.read_config(directory.config)
-    sequence = make_sequence(config)
-    try:
+    with closing(make_sequence(config)) as sequence:
         agent = make_agent(config, sequence)
         load(agent, directory)
         evaluator = make_evaluator(config, episodes or config.evaluation.episodes)
@@ -98,8 +94,6 @@ def evaluate(
             evaluations.append(evaluation_record(score, sequence.total_steps, stage))
             listener.message(f"{score.game}: {np.mean(score.returns):.1f}")
         return evaluations
-    finally:
-        sequence.close()
 
 
 def make_visits(config: RunConfig) -> list[Visit]:
@@ -205,14 +199,15 @@ def check_memory(config: RunConfig) -> None:
     size = config.sequence.frame_size
     each = required_bytes(config.agent.buffer_size, (N_STACK, size, size), N_STACK, 1)
     needed = each * len(config.games)
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    allowed = min(int(config.agent.replay_gib * 2**30), free)
+    available = available_bytes()
+    allowed = min(int(config.agent.replay_gib * 2**30), available)
     if needed > allowed:
         raise MemoryBudgetError(
-            f"the replay memories need {_gib(needed)} ({len(config.games)} games × "
-            f"{config.agent.buffer_size:,} transitions × {each / config.agent.buffer_size:,.0f} "
-            f"bytes), but agent.replay_gib allows {config.agent.replay_gib:g} GiB and "
-            f"{_gib(free)} are free; lower agent.buffer_size or raise agent.replay_gib."
+            f"the replay memories need {_gib(needed)} ({len(config.games)} games of "
+            f"{config.agent.buffer_size:,} transitions of "
+            f"{each / config.agent.buffer_size:,.0f} bytes), but agent.replay_gib "
+            f"allows {config.agent.replay_gib:g} GiB and {_gib(available)} are "
+            "available; lower agent.buffer_size or raise agent.replay_gib."
         )
 
 

@@ -337,14 +337,8 @@ def summarise_recognition(
             contexts_of_at_least_1_percent=0,
             delay_steps=math.nan,
         )
-    truth = recognition.Timeline(
-        np.array([v.agent_steps for v in visits]),
-        np.array([games.index(v.game) for v in visits]),
-    )
-    inferred = recognition.Timeline(
-        np.array([label.agent_steps for label in labels]),
-        np.array([label.label for label in labels]),
-    )
+    truth = _timeline({v.agent_steps: games.index(v.game) for v in visits}, total_steps)
+    inferred = _timeline({x.agent_steps: x.label for x in labels}, total_steps)
     contingency = recognition.contingency(truth, inferred, total_steps)
     delays = recognition.switch_delays_steps(truth, inferred, total_steps)
     return RecognitionSummary(
@@ -354,6 +348,14 @@ def summarise_recognition(
             recognition.contexts_of_at_least(contingency, SMALL_SHARE)
         ),
         delay_steps=float(np.median(delays)) if len(delays) else math.nan,
+    )
+
+
+def _timeline(value_from: dict[int, int], total_steps: int) -> recognition.Timeline:
+    # A run that was interrupted may have begun a visit without a step in it.
+    starts = [step for step in value_from if step < total_steps]
+    return recognition.Timeline(
+        np.array(starts), np.array([value_from[step] for step in starts])
     )
 
 

@@ -32,7 +32,7 @@ def test_a_log_gets_a_line_only_after_each_period() -> None:
 
 def test_a_line_says_where_the_run_is() -> None:
     out = io.StringIO()
-    times = clock(0.0, 0.0, 0.0, 20.0)
+    times = clock(0.0, 0.0, 20.0)
     progress = PlainProgress(Console(file=out, width=200), clock=times)
     progress.status(status(0))
     progress.status(status(2_000, last_return=-21.0))

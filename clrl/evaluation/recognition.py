@@ -55,7 +55,7 @@ def adjusted_rand_index(contingency: Int64[np.ndarray, "T C"]) -> float:
     together = _pairs(contingency)
     in_truth = _pairs(contingency.sum(axis=1))
     in_labels = _pairs(contingency.sum(axis=0))
-    everything = _pairs(contingency.sum())
+    everything = _pairs(contingency.sum(keepdims=True))
     if together == in_truth == in_labels:
         return 1.0
     # Python's integers: the products exceed 64 bits from about 10^5 steps on.
@@ -78,7 +78,7 @@ def switch_delays_steps(
     stretches = _common_stretches(truth, labels, total_steps)
     is_right = _is_right(stretches)
     visits = np.flatnonzero(np.diff(stretches.truth)) + 1
-    ends = np.append(visits[1:], len(stretches.starts))
+    ends = np.append(visits, len(stretches.starts))[1:]
     edges = np.append(stretches.starts, total_steps)
     delays = []
     for first, end in zip(visits, ends, strict=True):

@@ -75,7 +75,6 @@ class FlatForgetMeNot:
         max_contexts: int,
         debounce_windows: int = 0,
     ) -> None:
-        self._bins = bins
         self._window_updates = window_updates
         self._update_period_steps = update_period_steps
         self._max_contexts = max_contexts
@@ -112,7 +111,7 @@ class FlatForgetMeNot:
         """
         if self._steps % self._update_period_steps == 0:
             turn = self._steps // self._update_period_steps % len(observation)
-            self._window.append(grey_bins(observation[turn], self._bins))
+            self._window.append(grey_bins(observation[turn], self._models.bins))
             if len(self._window) == self._window_updates:
                 self._close(np.stack(self._window))
                 self._window = []
@@ -147,7 +146,7 @@ class FlatForgetMeNot:
         """
         steps = np.arange(0, len(observations), self._update_period_steps)
         turns = np.arange(len(steps)) % observations.shape[1]
-        frames = grey_bins(observations[steps, turns], self._bins)
+        frames = grey_bins(observations[steps, turns], self._models.bins)
         log_likelihood = self._models.log_likelihood(frames)
         return int(np.argmax(log_likelihood[: self.contexts]))
 
@@ -175,7 +174,7 @@ class FlatForgetMeNot:
         Raises:
             CheckpointError: If the state was saved with another number of bins.
         """
-        expected, came = self._bins * PIXELS, state["counts"].shape[1]
+        expected, came = self._models.bins * PIXELS, state["counts"].shape[1]
         if came != expected:
             raise CheckpointError(
                 f"the recogniser's state must have {expected} counts for each context, "

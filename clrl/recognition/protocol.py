@@ -1,7 +1,7 @@
 """What a task recogniser is, and the two trivial ones: one task, and the oracle."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -9,6 +9,7 @@ from jaxtyping import Shaped
 from clrl.types import TaskId
 
 
+@runtime_checkable
 class TaskRecogniser(Protocol):
     """Gives the stream of observations a label: the task the learner believes it is in.
 

@@ -24,8 +24,8 @@ class AtariProtocol:
         name: As configs and reports give it.
         repeat_action_probability: Chance that the emulator repeats the previous action
             instead ("sticky actions").
-        life_loss_terminates: A lost life ends the episode for the learner, while the game
-            plays on.
+        life_loss_terminates: A lost life ends the episode for the learner, while the
+            game plays on.
         noop_max: Episodes start after up to this many no-ops.
         fire_reset: FIRE is pressed after each reset.
         clip_rewards: The learner sees the sign of each reward.
@@ -44,9 +44,13 @@ class AtariProtocol:
 
     def __str__(self) -> str:
         """One line for logs and reports."""
+        lives = (
+            "a lost life ends the learner's episode"
+            if self.life_loss_terminates
+            else "lives do not matter"
+        )
         return (
-            f"{self.name}: sticky actions {self.repeat_action_probability:g}, "
-            f"{'a lost life ends the learner’s episode' if self.life_loss_terminates else 'lives do not matter'}, "  # noqa: E501
+            f"{self.name}: sticky actions {self.repeat_action_probability:g}, {lives}, "
             f"{self.noop_max} no-ops, {'FIRE at reset, ' if self.fire_reset else ''}"
             f"frame skip {self.frame_skip}, full set of 18 actions, "
             f"rewards {'clipped to their sign' if self.clip_rewards else 'as they are'}"
@@ -131,13 +135,15 @@ class AtariGame:
     @property
     def observation_space(self) -> spaces.Box:
         """Stacks of frames, newest last: uint8 [4, H, W]."""
-        space: spaces.Box = self._env.single_observation_space
+        space = self._env.single_observation_space
+        assert isinstance(space, spaces.Box)
         return space
 
     @property
     def action_space(self) -> spaces.Discrete:
         """All 18 actions of the console, in every game."""
-        space: spaces.Discrete = self._env.single_action_space
+        space = self._env.single_action_space
+        assert isinstance(space, spaces.Discrete)
         return space
 
     def reset(self, seed: int) -> Shaped[np.ndarray, "N ..."]:
@@ -154,8 +160,9 @@ class AtariGame:
         """Waits for the emulators."""
         step: tuple[Any, Any, Any, Any, dict[str, Any]] = self._env.recv()
         observations, rewards, terminated, truncated, info = step
-        # A life lost also reports terminated; only a falling frame count is a reset.
-        new_episode = info["episode_frame_number"] < self._episode_frames
+        # A life lost also reports terminated, so that a game over is told by a frame
+        # count that falls. It need not fall after a time limit shorter than the no-ops.
+        new_episode = truncated | (info["episode_frame_number"] < self._episode_frames)
         self._episode_frames = info["episode_frame_number"]
         return GameStep(
             observations,
@@ -169,4 +176,4 @@ class AtariGame:
     def close(self) -> None:
         """Ends the emulators' threads, which ale-py's own ``close`` leaves running."""
         self._env.close()
-        self._env.ale = None
+        del self._env.ale

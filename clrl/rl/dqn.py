@@ -1,6 +1,5 @@
 """ContinualDQN: Stable-Baselines3's DQN for tasks that change without notice."""
 
-import os
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,7 +35,13 @@ from clrl.rl.objective import (
     TemporalDifferenceError,
 )
 from clrl.rl.policy import ContinualDQNPolicy
-from clrl.rl.replay import ReplayBatch, ReplayBudget, ReplayMemories
+from clrl.rl.replay import (
+    MAX_ACTIONS,
+    ReplayBatch,
+    ReplayBudget,
+    ReplayMemories,
+    available_bytes,
+)
 from clrl.rl.state import ContinualState
 from clrl.types import TaskId
 
@@ -47,12 +52,12 @@ class ContinualDQN(DQN):
     Everything of Stable-Baselines3's DQN works: ``learn``, ``predict``, ``save``,
     ``load``, callbacks, logger. What differs:
 
-    - A recogniser labels each step. The label chooses the replay memory, the ε timer, the
-      network's gains and biases, and which penalties are active. When it changes, the
-      method consolidates the task that is left, from its own memory.
-    - ``train_freq``, ``learning_starts`` and ``target_update_interval`` count agent steps
-      summed over the environments, so that their number does not change how much is
-      learnt; ``learning_starts`` and ε count the steps of the current task.
+    - A recogniser labels each step. The label chooses the replay memory, the ε timer,
+      the network's gains and biases, and which penalties are active. When it changes,
+      the method consolidates the task that is left, from its own memory.
+    - ``train_freq``, ``learning_starts`` and ``target_update_interval`` count agent
+      steps summed over the environments, so that their number does not change how much
+      is learnt; ``learning_starts`` and ε count the steps of the current task.
     - ε-greedy draws for each environment by itself.
 
     With ``Finetune``, one task and the same batches, the weights equal those of
@@ -63,9 +68,9 @@ class ContinualDQN(DQN):
         "CnnPolicy": ContinualDQNPolicy,
         "MlpPolicy": ContinualDQNPolicy,
     }
-    policy: ContinualDQNPolicy  # type: ignore[assignment]
+    policy: ContinualDQNPolicy
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - as in DQN
         self,
         policy: str | type[ContinualDQNPolicy],
         env: GymEnv | str | None,
@@ -131,7 +136,8 @@ class ContinualDQN(DQN):
             exploration_steps: Agent steps in a task over which its ε falls.
             consolidation_starts: Agent steps of experience below which a task is not
                 consolidated when it is left.
-            replay_gib: GiB for all replay memories; by default four fifths of what is free.
+            replay_gib: GiB for all replay memories; by default four fifths of what is
+                available.
         """
         self.method_config = method or Finetune()
         self.recogniser_config = recogniser or OneTaskRecogniser()
@@ -178,10 +184,11 @@ class ContinualDQN(DQN):
     def _setup_model(self) -> None:
         if self._vec_normalize_env is not None:
             raise ConfigError(
-                "ContinualDQN stores observations as the environment emits them, got an "
-                "environment wrapped in VecNormalize; scale inside the network instead."
+                "ContinualDQN stores observations as the environment emits them, got "
+                "an environment in VecNormalize; scale inside the network instead."
             )
         assert isinstance(self.observation_space, spaces.Box)
+        self._require_actions_that_fit()
         self.memories = ReplayMemories(
             self.buffer_size,
             self.observation_space.shape,
@@ -206,6 +213,14 @@ class ContinualDQN(DQN):
             timers=self.timers,
             policy=self.policy,
         )
+
+    def _require_actions_that_fit(self) -> None:
+        assert isinstance(self.action_space, spaces.Discrete)
+        if self.action_space.start != 0 or self.action_space.n > MAX_ACTIONS:
+            raise ConfigError(
+                f"actions must be counted from 0 and be at most {MAX_ACTIONS}, got "
+                f"{self.action_space}; wrap the environment."
+            )
 
     def _make_learner(self) -> ContinualLearner[ReplayBatch]:
         objective = QLearning(
@@ -232,8 +247,7 @@ class ContinualDQN(DQN):
     def _replay_bytes(self) -> int:
         if self.replay_gib is not None:
             return int(self.replay_gib * 2**30)
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return int(0.8 * free)
+        return int(0.8 * available_bytes())
 
     def _true_task(self) -> TaskId:
         """What an oracle is told; only environments that know their task can answer."""
@@ -270,7 +284,7 @@ class ContinualDQN(DQN):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Actions under the current label; each explores by itself unless deterministic.
+        """Actions under the current label; each explores alone unless deterministic.
 
         Returns:
             Actions, and ``state`` as it came.
@@ -289,6 +303,7 @@ class ContinualDQN(DQN):
         rng: np.random.Generator,
     ) -> Int64[np.ndarray, "N"]:
         """ε-greedy actions under the current label, through the method's prediction."""
+        self.policy.set_training_mode(False)
         greedy = np.zeros(len(observations), dtype=np.int64)
         if exploration_rate < 1:
             with torch.no_grad():
@@ -332,7 +347,7 @@ class ContinualDQN(DQN):
         self._follow_label(self._last_observations())
         return total, callback
 
-    def collect_rollouts(  # type: ignore[override]
+    def collect_rollouts(  # noqa: PLR0917 - as in DQN
         self,
         env: VecEnv,
         callback: BaseCallback,
@@ -348,7 +363,6 @@ class ContinualDQN(DQN):
             The number of agent steps, the episodes that ended, and whether to go on.
         """
         del train_freq, replay_buffer, action_noise, learning_starts
-        self.policy.set_training_mode(False)
         callback.on_rollout_start()
         self.exploration_rate = self.exploration_rate_of(self.task)
         observations = self._last_observations()
@@ -358,8 +372,8 @@ class ContinualDQN(DQN):
         self.num_timesteps += env.num_envs
 
         callback.update_locals(locals())
-        if not callback.on_step():
-            return RolloutReturn(env.num_envs, 0, continue_training=False)
+        # Stored even if training stops here, so that it may go on without a gap.
+        goes_on = callback.on_step()
         self._update_info_buffer(infos, dones)
         self._remember(observations, actions, rewards, next_observations, dones, infos)
         self._last_obs = next_observations
@@ -370,13 +384,13 @@ class ContinualDQN(DQN):
         self._on_step()
         episodes = self._count_episodes(infos, log_interval)
         callback.on_rollout_end()
-        return RolloutReturn(env.num_envs, episodes, continue_training=True)
+        return RolloutReturn(env.num_envs, episodes, continue_training=goes_on)
 
     def _last_observations(self) -> Shaped[np.ndarray, "N ..."]:
         assert isinstance(self._last_obs, np.ndarray)
         return self._last_obs
 
-    def _remember(
+    def _remember(  # noqa: PLR0917 - the parts of a step, in their usual order
         self,
         observations: Shaped[np.ndarray, "N ..."],
         actions: Int64[np.ndarray, "N"],

@@ -40,8 +40,8 @@ def play_episodes(
 ) -> tuple[float, ...]:
     """Raw returns of ``episodes`` episodes; lost lives do not end them.
 
-    Each copy plays a fixed share of the episodes. Taking whichever end first would favour
-    short episodes, which in most games are bad ones.
+    Each copy plays a fixed share of the episodes. Taking whichever end first would
+    favour short episodes, which in most games are bad ones.
     """
     quota = np.array([len(range(i, episodes, num_envs)) for i in range(num_envs)])
     finished: list[list[float]] = [[] for _ in range(num_envs)]

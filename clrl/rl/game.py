@@ -1,7 +1,7 @@
 """One game played by several copies in parallel, as the game sequence sees it."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -14,7 +14,8 @@ class GameStep(NamedTuple):
     """What one action in each of ``N`` environments led to.
 
     Attributes:
-        observations: What is seen next; where ``new_episode``, the next episode's first.
+        observations: What is seen next; where ``new_episode``, the first observation of
+            the next episode.
         rewards: As the game gives them, neither clipped nor scaled.
         terminated: Nothing follows for the learner: game over, or a life lost where the
             protocol says so. The game itself may play on.
@@ -32,6 +33,7 @@ class GameStep(NamedTuple):
     final_observations: Shaped[np.ndarray, "N ..."]
 
 
+@runtime_checkable
 class VectorGame(Protocol):
     """Parallel copies of one game; finished copies reset themselves within the step."""
 
@@ -46,7 +48,7 @@ class VectorGame(Protocol):
         ...
 
     def reset(self, seed: int) -> Shaped[np.ndarray, "N ..."]:
-        """Starts an episode in every copy; copy ``i`` is seeded from ``seed`` and ``i``."""
+        """Starts an episode in every copy, each seeded from ``seed`` and its index."""
         ...
 
     def send(self, actions: Integer[np.ndarray, "N"]) -> None:
@@ -67,9 +69,11 @@ MakeGame = Callable[[str, int], VectorGame]
 
 
 class GymnasiumGame:
-    """Any registered Gymnasium environment with discrete actions and Box observations."""
+    """Any Gymnasium environment with discrete actions and Box observations."""
 
-    def __init__(self, environment_id: str, num_envs: int, **env_kwargs: object) -> None:
+    def __init__(
+        self, environment_id: str, num_envs: int, **env_kwargs: object
+    ) -> None:
         """Makes ``num_envs`` copies in this process.
 
         Args:
@@ -82,7 +86,7 @@ class GymnasiumGame:
             num_envs,
             vectorization_mode="sync",
             vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
-            **env_kwargs,
+            **env_kwargs,  # type: ignore[arg-type]
         )
         self._actions = np.zeros(num_envs, dtype=np.int64)
 

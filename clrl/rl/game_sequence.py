@@ -36,8 +36,8 @@ def random_visits(
 ) -> list[Visit]:
     """Each game ``visits_per_game`` times, in random order.
 
-    The next game is drawn uniformly from those with visits left, never the same game twice
-    running unless it is the only one left.
+    The next game is drawn uniformly from those with visits left, never the same game
+    twice running unless it is the only one left.
     """
     left = dict.fromkeys(games, visits_per_game)
     visits: list[Visit] = []
@@ -53,8 +53,9 @@ def random_visits(
 class GameSequence(VecEnv):
     """Plays visit after visit; when one ends, running episodes are truncated.
 
-    Which game is being played is not part of observations or infos: only ``visit_index``
-    and ``current_task`` tell, and whoever reads them says so (an oracle, the records).
+    Which game is being played is not part of observations or infos: only
+    ``visit_index`` and ``current_task`` tell, and whoever reads them says so (an
+    oracle, the records).
     After the last visit's budget the last game goes on, so that algorithms that collect
     in blocks may run over the end.
 
@@ -116,7 +117,7 @@ class GameSequence(VecEnv):
 
     @property
     def current_task(self) -> TaskId:
-        """The true task, games counted in order of first visit: for oracles and records."""
+        """The true task, games counted by first visit: for oracles and records."""
         return self.games.index(self.current_game)
 
     @property
@@ -125,7 +126,7 @@ class GameSequence(VecEnv):
         n = self.num_envs
         return sum(-(-visit.steps // n) * n for visit in self.visits)
 
-    def reset(self) -> Shaped[np.ndarray, "N ..."]:  # type: ignore[override]
+    def reset(self) -> Shaped[np.ndarray, "N ..."]:
         """Starts new episodes of the current game; the sequence is not rewound."""
         return self._start_episodes()
 
@@ -143,7 +144,7 @@ class GameSequence(VecEnv):
             )
         self._game.send(actions)
 
-    def step_wait(  # type: ignore[override]
+    def step_wait(
         self,
     ) -> tuple[
         Shaped[np.ndarray, "N ..."],
@@ -173,7 +174,7 @@ class GameSequence(VecEnv):
         """Frees the current game."""
         self._game.close()
 
-    def seed(self, seed: int | None = None) -> list[int | None]:  # type: ignore[override]
+    def seed(self, seed: int | None = None) -> list[int | None]:
         """Reseeds the sequence; takes effect at the next reset or visit."""
         if seed is not None:
             self._seed = seed
@@ -192,7 +193,7 @@ class GameSequence(VecEnv):
             AttributeError: Always.
         """
         raise AttributeError(
-            f"cannot set {attr_name!r}: a GameSequence has no per-environment attributes."
+            f"cannot set {attr_name!r}: environments here have no attributes."
         )
 
     def env_method(
@@ -208,7 +209,7 @@ class GameSequence(VecEnv):
             AttributeError: Always.
         """
         raise AttributeError(
-            f"cannot call {method_name!r}: a GameSequence has no per-environment methods."
+            f"cannot call {method_name!r}: environments here have no methods."
         )
 
     def env_is_wrapped(
@@ -241,8 +242,8 @@ class GameSequence(VecEnv):
         ):
             if ours != theirs:
                 raise ConfigError(
-                    f"all games need the same {kind} space: {self.games[0]} has {ours}, "
-                    f"{self.current_game} has {theirs}; wrap one of them."
+                    f"all games need the same {kind} space: {self.games[0]} has "
+                    f"{ours}, {self.current_game} has {theirs}; wrap one of them."
                 )
 
     def _report_ended_episodes(

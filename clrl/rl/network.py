@@ -25,7 +25,7 @@ class Convolution(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Convolutions, then fully connected hidden layers; every layer but the last is ReLU."""
+    """Convolutions, then fully connected layers; a ReLU after all but the last."""
 
     convolutions: Sequence[Convolution] = ()
     hidden: Sequence[int]
@@ -50,7 +50,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         ),
         hidden=(1024,),
     ),
-    # For 42×42 frames: a tenth of nature’s multiplications.
+    # For 42x42 frames: a tenth of the multiplications of ``nature``.
     "small": Architecture(
         convolutions=(
             Convolution(16, 6, 3),
@@ -77,7 +77,7 @@ class TaskSelection(NamedTuple):
 
 
 class GainsAndBiases(TaskOwned):
-    """y_i = (x_i + b_i^c) g_i^c, with a gain g and a bias b for each task c and feature i.
+    """y_i = (x_i + b_i^c) g_i^c, a gain g and a bias b for each task c and feature i.
 
     Source: Kirkpatrick et al. (2017), SI, "Atari experiments". Each task's pair is a
     parameter of its own, so that an optimiser with momentum leaves absent tasks alone.
@@ -128,8 +128,8 @@ class QNetwork(ContinualNetwork):
             observation_space: Images [channels, H, W], or vectors.
             n_actions: Number of outputs.
             architecture: Layers.
-            task_gains: Whether each task has gains and biases in every layer, instead of
-                one bias shared by all.
+            task_gains: Whether each task has gains and biases in every layer, instead
+                of one bias shared by all.
             max_tasks: Tasks that may own gains and biases.
 
         Raises:
@@ -147,7 +147,10 @@ class QNetwork(ContinualNetwork):
             channels, *sides = shape
             shape = (
                 convolution.filters,
-                *((s - convolution.kernel_size) // convolution.stride + 1 for s in sides),
+                *(
+                    (s - convolution.kernel_size) // convolution.stride + 1
+                    for s in sides
+                ),
             )
             if min(shape) < 1:
                 raise ValueError(
@@ -188,7 +191,6 @@ class QNetwork(ContinualNetwork):
             return TaskSelection([], task)
         present, position = torch.unique(task, return_inverse=True)
         return TaskSelection(present.tolist(), position)
-
 
 
 def build_network(

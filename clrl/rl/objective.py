@@ -1,4 +1,4 @@
-"""Q-learning as a domain: the loss of each transition, and what its Fisher is taken of."""
+"""Q-learning as a domain: the loss of a transition, and what its Fisher is taken of."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ def td_target(
     next_values: Float[Tensor, "B"],
     gamma: float,
 ) -> Float[Tensor, "B"]:
-    """r + γ V(s'), and r alone where nothing follows.
+    """The reward plus gamma V(s'), or the reward alone where nothing follows.
 
     Source: Mnih et al. (2015), Methods, algorithm 1. Truncated transitions bootstrap.
     """
@@ -39,8 +39,9 @@ class QLearning:
     Attributes:
         target_network: Values the next observation; no gradient flows through it.
         gamma: Discount of one agent step.
-        double_q: The online network chooses the next action and the target network values
-            it (van Hasselt et al., 2016, eq. 4); otherwise the target network does both.
+        double_q: The online network chooses the next action and the target network
+            values it (van Hasselt et al., 2016, eq. 4); otherwise the target network
+            does both.
     """
 
     target_network: ContinualNetwork
@@ -50,9 +51,9 @@ class QLearning:
     def __call__(
         self, network: ContinualNetwork, batch: ReplayBatch
     ) -> Float[Tensor, "B"]:
-        """The Huber loss of each transition (½δ² for |δ| < 1, else |δ| − ½).
+        """The Huber loss of each transition (½δ² for |δ| < 1, else |δ| - ½).
 
-        Its gradient is the TD error clipped to [−1, 1], as in Mnih et al. (2015).
+        Its gradient is the TD error clipped to [-1, 1], as in Mnih et al. (2015).
         """
         target = self.target(network, batch)
         q = q_of(network(batch.observations, batch.task), batch.actions)
@@ -75,9 +76,9 @@ class QLearning:
 class QGaussian:
     """s = Q(s, a) of the action in memory: the Fisher of a Gaussian with mean Q.
 
-    For y ~ N(Q(s, a), 1), E_y[(∂ log p(y|s, a)/∂θ)²] = (∂Q(s, a)/∂θ)² exactly, so no label
-    needs to be drawn. It does not shrink as the TD error does, and does not depend on how
-    rewards are scaled beyond Q itself.
+    For y ~ N(Q(s, a), 1), E_y[(∂ log p(y|s, a)/∂θ)²] = (∂Q(s, a)/∂θ)² exactly, so no
+    label needs to be drawn. It does not shrink as the TD error does, and does not
+    depend on how rewards are scaled beyond Q itself.
     """
 
     def inputs(self, batch: ReplayBatch) -> Tensor:

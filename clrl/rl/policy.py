@@ -12,9 +12,11 @@ from torch import Tensor
 from clrl.continual.network import ContinualNetwork
 from clrl.rl.network import build_network
 
+_IMAGE_DIMENSIONS = 3
+
 
 class ContinualDQNPolicy(DQNPolicy):
-    """A ``DQNPolicy`` whose online and target networks know the task of each observation.
+    """A ``DQNPolicy`` whose online and target networks know each observation's task.
 
     ``task`` is the label under which ``predict`` acts; the algorithm sets it.
     """
@@ -22,7 +24,7 @@ class ContinualDQNPolicy(DQNPolicy):
     q_net: ContinualNetwork  # type: ignore[assignment]
     q_net_target: ContinualNetwork  # type: ignore[assignment]
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - as in DQNPolicy
         self,
         observation_space: spaces.Space[Any],
         action_space: spaces.Discrete,
@@ -39,8 +41,8 @@ class ContinualDQNPolicy(DQNPolicy):
             observation_space: Images with channels first, or vectors.
             action_space: The actions.
             lr_schedule: Learning rate by remaining progress (1 to 0).
-            network: Name or import path, see ``clrl.rl.network.build_network``; by default
-                ``nature`` for images and ``mlp`` for vectors.
+            network: Name or import path, see ``clrl.rl.network.build_network``; by
+                default ``nature`` for images and ``mlp`` for vectors.
             task_gains: Whether each task owns gains and biases in every layer.
             max_tasks: Tasks that may own gains and biases.
             optimizer_class: Of the online network.
@@ -56,8 +58,7 @@ class ContinualDQNPolicy(DQNPolicy):
                 "wrap the environment, with FlattenObservation for example."
             )
         self.task = 0
-        is_image = len(observation_space.shape) == 3
-        self.network_name = network or ("nature" if is_image else "mlp")
+        self.network_name = network or _default_network(observation_space)
         self.task_gains = task_gains
         self.max_tasks = max_tasks
         super().__init__(
@@ -116,3 +117,8 @@ class ContinualDQNPolicy(DQNPolicy):
             "optimizer_class": self.optimizer_class,
             "optimizer_kwargs": self.optimizer_kwargs,
         }
+
+
+def _default_network(observation_space: spaces.Box) -> str:
+    is_image = len(observation_space.shape) == _IMAGE_DIMENSIONS
+    return "nature" if is_image else "mlp"

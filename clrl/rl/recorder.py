@@ -121,7 +121,9 @@ class Recorder(BaseCallback):
     def _follow_label(self, agent_steps: int) -> None:
         """Notices what changed since the last step: the label, and what was left."""
         for left in self.model.consolidations[self._consolidations :]:
-            self._write([records.Consolidation(agent_steps=agent_steps, **left._asdict())])
+            self._write(
+                [records.Consolidation(agent_steps=agent_steps, **left._asdict())]
+            )
         self._consolidations = len(self.model.consolidations)
         if self.model.task != self._label:
             self._label = self.model.task

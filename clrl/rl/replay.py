@@ -1,5 +1,7 @@
-"""Replay memories that store every emulator frame once: one ring for each inferred task."""
+"""Replay memories that store each emulator frame once: one ring per inferred task."""
 
+import os
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +11,9 @@ from torch import Tensor
 
 from clrl.errors import MemoryBudgetError
 from clrl.types import TaskId
+
+MAX_ACTIONS = 256
+"""An action is kept in one byte."""
 
 _GROWTH_ROWS = 256  # rows a lane asks its budget for at a time
 
@@ -20,8 +25,10 @@ class ReplayBatch(NamedTuple):
         observations: As the environment emitted them.
         actions: Taken in ``observations``.
         rewards: As the learner saw them.
-        next_observations: What followed; the true last observation where an episode ended.
-        terminated: Nothing followed for the learner; False where an episode was truncated.
+        next_observations: What followed; the true last observation where an episode
+            ended.
+        terminated: Nothing followed for the learner; False where an episode was
+            truncated.
         task: The inferred task whose memory the transitions come from.
     """
 
@@ -53,17 +60,17 @@ class ReplayMemory:
     """The transitions of one task; the oldest are overwritten first.
 
     Each environment writes into a lane of its own. A row holds the newest frame of an
-    observation and what was done there; the stack is gathered from the rows before it and
-    the next observation from the row after it:
+    observation and what was done there; the stack is gathered from the rows before it
+    and the next observation from the row after it:
 
         row          r-3   r-2   r-1    r    r+1
         observation   [------- stack -------]
         next                [------- stack -------]
 
     ``age`` counts the frames of a row's own episode stored before it, so frames older
-    than the episode come back as the zeros the environment emitted. The last frame of an
-    episode takes a row that is never sampled. Memory is touched only as it fills; a ring
-    whose budget is used up wraps early instead of growing.
+    than the episode come back as the zeros the environment emitted. The last frame of
+    an episode takes a row that is never sampled. Memory is touched only as it fills; a
+    ring whose budget is used up wraps early instead of growing.
     """
 
     def __init__(
@@ -82,7 +89,8 @@ class ReplayMemory:
 
         Args:
             capacity: Transitions, over all environments.
-            observation_shape: Of one environment; ``n_stack`` first if frames are stacked.
+            observation_shape: Of one environment; ``n_stack`` first if frames are
+                stacked.
             observation_dtype: Of the observations.
             task: The label that batches carry.
             num_envs: Environments that write in parallel.
@@ -91,8 +99,8 @@ class ReplayMemory:
             device: Where batches are put.
 
         Raises:
-            ValueError: The shape does not begin with ``n_stack``, or the capacity is too
-                small for a single transition in each lane.
+            ValueError: The shape does not begin with ``n_stack``, or the capacity is
+                too small for a single transition in each lane.
             MemoryBudgetError: Not even the first block fits into the budget.
         """
         if n_stack > 1 and observation_shape[0] != n_stack:
@@ -129,7 +137,7 @@ class ReplayMemory:
         if self._granted_rows == 0:
             raise MemoryBudgetError(
                 f"the replay memory of task {task} needs at least "
-                f"{self._block_bytes(1) / 2**20:.1f} MiB, but "
+                f"{self._block_bytes(min(_GROWTH_ROWS, rows)) / 2**20:.1f} MiB, but "
                 f"{(budget.budget_bytes - budget.used_bytes) / 2**20:.1f} MiB of "
                 f"{budget.budget_bytes / 2**20:.1f} MiB are left; raise the budget or "
                 "lower buffer_size."
@@ -153,7 +161,7 @@ class ReplayMemory:
         """Transitions that are stored now."""
         return int(self._valid.sum())
 
-    def add(
+    def add(  # noqa: PLR0917 - a transition's parts, in their usual order
         self,
         observations: Shaped[np.ndarray, "N ..."],
         actions: Integer[np.ndarray, "N"],
@@ -184,14 +192,14 @@ class ReplayMemory:
                 "observations whole."
             )
         for lane in np.flatnonzero(~self._is_open):
-            self._begin(lane, before[lane])
+            self._begin(int(lane), before[lane])
         row = (self._written - 1) % self._rows
         self._actions[lanes, row] = actions
         self._rewards[lanes, row] = rewards
         self._terminated[lanes, row] = terminated
         self._valid[lanes, row] = True
         self._append(lanes, after[:, -1], np.minimum(self._age[lanes, row], 254) + 1)
-        self._is_open = ~episode_over
+        self._is_open[:] = ~episode_over
         self.added += self._num_envs
 
     def interrupt(self) -> None:
@@ -232,9 +240,9 @@ class ReplayMemory:
 
     def _begin(self, lane: int, stack: Shaped[np.ndarray, "S ..."]) -> None:
         """Writes the frames of a first observation, leaving out the zeros before it."""
-        shown = stack.reshape(self._n_stack, -1).any(axis=1)
+        shown = [bool(frame.any()) for frame in stack]
         shown[-1] = True
-        first = int(shown.argmax())
+        first = shown.index(True)
         for age, frame in enumerate(stack[first:]):
             self._append(np.array([lane]), frame[None], np.array([age]))
 
@@ -269,10 +277,12 @@ class ReplayMemory:
         """Lanes and rows, uniform over all complete transitions, by rejection."""
         stored = np.minimum(self._written, self._rows)
         ends = np.cumsum(stored)
-        # A few per cent are episode ends, so one round of spares is nearly always enough.
-        draws = rng.integers(ends[-1], size=size + size // 4 + 8) if ends[-1] else ends
+        if ends[-1] == 0:
+            return self._draw_exactly(size, rng)
+        # Few rows are episode ends, so one round of spares is nearly always enough.
+        draws = rng.integers(ends[-1], size=size + size // 4 + 8)
         lane = np.searchsorted(ends, draws, side="right")
-        row = draws - (ends - stored)[lane] if ends[-1] else draws
+        row = draws - (ends - stored)[lane]
         keep = self._is_complete(lane, row)
         lane, row = lane[keep], row[keep]
         if len(lane) >= size:
@@ -287,8 +297,8 @@ class ReplayMemory:
         lane, row = lane[keep], row[keep]
         if len(lane) == 0:
             raise ValueError(
-                f"cannot sample from the replay memory of task {self.task}: it holds no "
-                "complete transition yet; collect more steps first."
+                f"cannot sample from the replay memory of task {self.task}: it holds "
+                "no complete transition yet; collect more steps first."
             )
         index = rng.integers(len(lane), size=size)
         return lane[index], row[index]
@@ -297,13 +307,13 @@ class ReplayMemory:
         self, lane: Int64[np.ndarray, "M"], row: Int64[np.ndarray, "M"]
     ) -> Bool[np.ndarray, "M"]:
         """The row holds a transition whose whole stack has not been overwritten."""
-        # Steps from the oldest row; a lane that has not wrapped has overwritten nothing.
+        # From the oldest row; a lane that has not wrapped has overwritten nothing.
         written = self._written[lane]
         since_oldest = np.where(
             written > self._rows, (row - written) % self._rows, self._rows
         )
         history = np.minimum(self._age[lane, row], self._n_stack - 1)
-        keep: Bool[np.ndarray, "M"] = self._valid[lane, row] & (since_oldest >= history)
+        keep: np.ndarray = self._valid[lane, row] & (since_oldest >= history)
         return keep
 
 
@@ -355,6 +365,18 @@ class ReplayMemories:
 def required_bytes(
     capacity: int, observation_shape: tuple[int, ...], n_stack: int, itemsize: int
 ) -> int:
-    """Bytes that one full replay memory takes: a frame and 8 bytes for each transition."""
+    """Bytes of one full replay memory: a frame and 8 bytes for each transition."""
     frame = int(np.prod(observation_shape[1:] if n_stack > 1 else observation_shape))
     return capacity * (frame * itemsize + 8)
+
+
+def available_bytes() -> int:
+    """Memory that can be taken without swapping, as the kernel estimates it."""
+    # Free pages alone leave out the file cache, which the kernel gives up on demand.
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text().splitlines():
+            name, _, amount = line.partition(":")
+            if name == "MemAvailable":
+                return int(amount.split()[0]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

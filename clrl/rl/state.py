@@ -1,4 +1,4 @@
-"""What an agent knows about its tasks besides its weights, as one dictionary of tensors."""
+"""What an agent knows about its tasks besides its weights, as tensors by name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from clrl.rl.replay import ReplayBatch
 
 @dataclass(frozen=True, kw_only=True)
 class ContinualState:
-    """Method, recogniser, ε timers and current label of an agent, to save and restore."""
+    """Method, recogniser, ε timers and current label of an agent, to be saved."""
 
     method: Method[ReplayBatch]
     recogniser: TaskRecogniser
@@ -23,7 +23,7 @@ class ContinualState:
     policy: ContinualDQNPolicy
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything by name: ``method.*``, ``recogniser.*``, ``timer.<task>``, ``task``."""
+        """All by name: ``method.*``, ``recogniser.*``, ``timer.<task>``, ``task``."""
         state = {"task": torch.tensor(self.policy.task)}
         for name, tensor in self.method.state_dict().items():
             state[f"method.{name}"] = tensor
