@@ -58,8 +58,8 @@ class FlatForgetMeNot:
         bins: ``K``, grey bins of a pixel, 2 to 256.
         prior: ``a0``, pseudo-counts of each bin.
         window_updates: Model updates in a window.
-        update_period_steps: Calls of ``observe`` (decisions of each environment) for
-            each model update.
+        update_period_steps: Agent decisions, summed over environments, for each model
+            update; but at most one update is made in a call of ``observe``.
         max_contexts: At this number the hold-out cannot win any more.
         debounce_windows: A change of label waits until its context has won this many
             further windows in a row.
@@ -109,14 +109,19 @@ class FlatForgetMeNot:
         Raises:
             ValueError: If the frames are neither 84x84 nor 42x42.
         """
-        if self._steps % self._update_period_steps == 0:
-            turn = self._steps // self._update_period_steps % len(observation)
-            self._window.append(grey_bins(observation[turn], self._models.bins))
+        if self._is_due(self._steps, len(observation)):
+            updates = self._windows * self._window_updates + len(self._window)
+            frame = observation[updates % len(observation)]
+            self._window.append(grey_bins(frame, self._models.bins))
             if len(self._window) == self._window_updates:
                 self._close(np.stack(self._window))
                 self._window = []
-        self._steps += 1
+        self._steps += len(observation)
         return self._label
+
+    def _is_due(self, steps: int, environments: int) -> bool:
+        """Whether an update falls on one of the next ``environments`` decisions."""
+        return -steps % self._update_period_steps < environments
 
     def _close(self, window: UInt8[np.ndarray, "W P"]) -> None:
         self._windows += 1
@@ -144,9 +149,10 @@ class FlatForgetMeNot:
         Frames are taken as ``observe`` takes them: one each ``update_period_steps``,
         the environments taking turns.
         """
-        steps = np.arange(0, len(observations), self._update_period_steps)
-        turns = np.arange(len(steps)) % observations.shape[1]
-        frames = grey_bins(observations[steps, turns], self._models.bins)
+        calls, environments = observations.shape[:2]
+        due = [t for t in range(calls) if self._is_due(t * environments, environments)]
+        turns = np.arange(len(due)) % environments
+        frames = grey_bins(observations[due, turns], self._models.bins)
         log_likelihood = self._models.log_likelihood(frames)
         return int(np.argmax(log_likelihood[: self.contexts]))
 

@@ -55,7 +55,8 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
         bins: Grey bins of a pixel, 2 to 256.
         prior: Dirichlet pseudo-counts of each bin.
         window_updates: Model updates in a window (table S2: 4).
-        update_period_steps: Decisions of each environment for each model update
+        update_period_steps: Agent decisions, summed over parallel environments, for
+            each model update, but at most one in a step of the vector environment
             (table S2: 4).
         max_contexts: No more contexts than this are made (paper: no limit).
         debounce_windows: Further windows in a row that a new label must win before it

@@ -7,7 +7,6 @@ import torch
 from gymnasium import spaces
 from jaxtyping import Bool, Float32, Int64, Integer, Shaped
 from stable_baselines3 import DQN
-from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
@@ -352,7 +351,7 @@ class ContinualDQN(DQN):
         env: VecEnv,
         callback: BaseCallback,
         train_freq: TrainFreq,
-        replay_buffer: ReplayBuffer,
+        replay_buffer: object,
         action_noise: ActionNoise | None = None,
         learning_starts: int = 0,
         log_interval: int | None = None,

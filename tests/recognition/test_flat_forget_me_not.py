@@ -170,10 +170,22 @@ def test_environments_take_turns() -> None:
     assert used[second[0, 0] // 32, 0, 0] == 2
 
 
-def test_an_update_comes_once_in_a_period() -> None:
-    fmn = recogniser(update_period_steps=3)
-    labels(fmn, play(0, 3 * WINDOW_STEPS * 5))
-    assert fmn.state_dict()["updates"].tolist() == [WINDOW_STEPS * 5, 0]
+@pytest.mark.parametrize(
+    ("environments", "calls_in_six_updates"),
+    [(1, 36), (2, 18), (3, 12), (4, 9), (6, 6)],
+)
+def test_an_update_comes_once_in_a_period_of_all_environments_decisions(
+    environments: int, calls_in_six_updates: int
+) -> None:
+    fmn = recogniser(update_period_steps=6)
+    labels(fmn, play(0, 2 * calls_in_six_updates, environments))
+    assert fmn.state_dict()["updates"].tolist() == [12, 0]
+
+
+def test_no_more_than_one_update_comes_in_a_call() -> None:
+    fmn = recogniser(update_period_steps=1)
+    labels(fmn, play(0, 12, environments=8))
+    assert fmn.state_dict()["updates"].tolist() == [12, 0]
 
 
 def test_recognise_says_the_best_known_context_and_changes_nothing() -> None:

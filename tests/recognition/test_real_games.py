@@ -15,13 +15,13 @@ from clrl.evaluation.recognition import (
 from clrl.recognition.recognisers import FlatForgetMeNotRecogniser
 
 GAMES = ("freeway", "road_runner", "space_invaders")
-STEPS_PER_VISIT = 1_500
+STEPS_PER_VISIT = 800
 
 
-def random_play(
-    game: str, environments: int, side: int, seed: int
-) -> UInt8[np.ndarray, "T N H W"]:
-    """Newest frames under a uniformly random policy over all 18 actions."""
+def two_visits(
+    game: str, environments: int, side: int
+) -> UInt8[np.ndarray, "2 T N H W"]:
+    """Newest frames of two visits under a uniformly random policy over all actions."""
     games = AtariVectorEnv(
         game,
         num_envs=environments,
@@ -33,40 +33,41 @@ def random_play(
         life_loss_info=True,
         autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP,
     )
-    rng = np.random.default_rng(seed)
-    observation, _ = games.reset(seed=seed)
-    frames = []
-    for _ in range(STEPS_PER_VISIT // environments):
-        frames.append(observation[:, -1])
-        observation, *_ = games.step(rng.integers(18, size=environments))
-    return np.stack(frames)
+    rng = np.random.default_rng(0)
+    visits = []
+    for seed in range(2):
+        observation, _ = games.reset(seed=seed)
+        frames = [observation[:, -1]]
+        while len(frames) * environments < STEPS_PER_VISIT:
+            observation, *_ = games.step(rng.integers(18, size=environments))
+            frames.append(observation[:, -1])
+        visits.append(np.stack(frames))
+    return np.stack(visits)
 
 
-@pytest.mark.parametrize(("environments", "side"), [(8, 84), (1, 42)])
+@pytest.mark.parametrize(("environments", "side"), [(4, 84), (1, 42)])
 def test_each_game_is_one_context_and_its_return_is_noticed(
     environments: int, side: int
 ) -> None:
     config = FlatForgetMeNotRecogniser()
     recogniser = config.build(lambda: 0)
-    starts: list[int] = []
-    labels: list[int] = []
-    for visit, game in enumerate(GAMES + GAMES):
-        starts.append(len(labels))
-        frames = random_play(game, environments, side, seed=visit)
-        labels += [recogniser.observe(frame) for frame in frames]
+    frames = [two_visits(game, environments, side) for game in GAMES]
+    stream = [frames[game][visit] for visit in range(2) for game in range(len(GAMES))]
+    labels = [recogniser.observe(frame) for visit in stream for frame in visit]
 
     total = len(labels)
-    truth = Timeline(np.array(starts, np.int64), np.tile(np.arange(3), 2))
+    starts = np.arange(len(stream)) * len(stream[0])
+    truth = Timeline(starts, np.tile(np.arange(len(GAMES)), 2))
     inferred = Timeline(np.arange(total), np.array(labels, np.int64))
     table = contingency(truth, inferred, total)
     delays = switch_delays_steps(truth, inferred, total)
 
     assert recogniser.contexts == len(GAMES)
     assert table.argmax(axis=1).tolist() == [0, 1, 2]
-    window = config.window_updates * config.update_period_steps
-    assert delays.max() <= (2 + config.debounce_windows) * window
+    # An update comes with each step of four environments, every fourth step of one.
+    window = config.window_updates * config.update_period_steps // environments
     assert delays.min() > 0
-    # Each switch costs its delay, and nothing else is mislabelled.
-    right = table.max(axis=1).sum()
-    assert total - right == delays.sum()
-    assert adjusted_rand_index(table) > 0.5
+    assert delays.max() <= (2 + config.debounce_windows) * window
+    # A switch costs its delay, and nothing else is mislabelled.
+    assert total - table.max(axis=1).sum() == delays.sum()
+    assert adjusted_rand_index(table) > 0.7
