@@ -8,6 +8,7 @@ Modules that import torch are imported where they are needed, so that help is in
 import argparse
 import contextlib
 import importlib.metadata
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -115,7 +116,7 @@ def _train(out: Console, options: argparse.Namespace, overrides: list[str]) -> i
 
     started = time.perf_counter()
     try:
-        with _listener(out) as listener:
+        with _listener(out) as listener, _terminable():
             run.train(config, directory, listener)
         code = 0
     except KeyboardInterrupt:
@@ -225,6 +226,16 @@ def _listener(out: Console) -> Iterator[Listener]:
         return
     with Live(console=out, transient=True) as live:
         yield LiveProgress(live)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, with which a queue ends a job, stops a run as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _line(out: Console, text: str) -> None:

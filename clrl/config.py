@@ -58,12 +58,12 @@ class AgentConfig:
     """Of the optimiser; constant (SB3 default)."""
 
     optimizer: Literal["adam", "rmsprop"] = "adam"
-    """``adam`` (SB3 default), or ``rmsprop``: centred, decay 0.95, no momentum (Mnih et al.,
-    2015)."""
+    """``adam`` (SB3 default), or ``rmsprop``: centred, decay 0.95, no momentum (Mnih et
+    al., 2015)."""
 
     optimizer_eps: float = 1e-8
-    """Added in the optimiser's denominator: to the root by adam, under it by rmsprop (torch
-    default; 0.01 for rmsprop in Mnih et al., 2015)."""
+    """Added in the optimiser's denominator: to the root by adam, under it by rmsprop
+    (torch default; 0.01 for rmsprop in Mnih et al., 2015)."""
 
     buffer_size: int = 50_000
     """Transitions kept for each inferred task (Kirkpatrick et al., 2017, table S2)."""

@@ -36,6 +36,7 @@ class Rules:
         truncations: Chance that it meets the time limit.
         life_losses: Chance that it reports the end while the game plays on.
         frame_size: Height and width of the frames.
+        n_actions: Number of actions, none of which matters.
         reward: Of every step; None: one that can be told apart.
     """
 
@@ -44,6 +45,7 @@ class Rules:
     truncations: float = 0.0
     life_losses: float = 0.0
     frame_size: int = 5
+    n_actions: int = 3
     reward: float | None = None
 
 
@@ -68,7 +70,7 @@ class FakeGame:
 
     @property
     def action_space(self) -> spaces.Discrete:
-        return spaces.Discrete(3)
+        return spaces.Discrete(self._rules.n_actions)
 
     def reset(self, seed: int) -> Shaped[np.ndarray, "N ..."]:
         self._rng = np.random.default_rng(seed)

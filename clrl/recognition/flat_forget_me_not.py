@@ -136,7 +136,9 @@ class FlatForgetMeNot:
         self._wins = self._wins + 1 if winner == self._candidate else 1
         self._candidate = winner
         if winner != self._label and self._wins <= self._debounce_windows:
-            return  # in doubt no model keeps the window
+            # Unlike the paper: while a change is in doubt no model keeps the window, so
+            # that a flash or a window that straddles a switch spoils none.
+            return
         self._models.update(winner, window)
         if winner == self.contexts:
             self._models.append_untrained()

@@ -102,7 +102,7 @@ class PixelModels:
         """
         within = np.arange(len(frames))
         totals = self.bins * self.prior + self.updates[:, None] + within  # [C, W]
-        # Logarithms in float32 take a third of the time; they are summed in float64.
+        # Logarithms in float32 are some five times faster; they are summed in float64.
         pseudo_counts = (self.prior + _earlier_matches(frames)).astype(np.float32)
         counts = self.counts.take(_cells(frames), axis=1).astype(np.float32)
         log_counts = np.log(counts + pseudo_counts)  # [C, W, P]

@@ -181,11 +181,7 @@ class ContinualDQN(DQN):
         self.policy.task = task
 
     def _setup_model(self) -> None:
-        if self._vec_normalize_env is not None:
-            raise ConfigError(
-                "ContinualDQN stores observations as the environment emits them, got "
-                "an environment in VecNormalize; scale inside the network instead."
-            )
+        self._refuse_normalised_observations()
         assert isinstance(self.observation_space, spaces.Box)
         self._require_actions_that_fit()
         self.memories = ReplayMemories(
@@ -212,6 +208,13 @@ class ContinualDQN(DQN):
             timers=self.timers,
             policy=self.policy,
         )
+
+    def _refuse_normalised_observations(self) -> None:
+        if self._vec_normalize_env is not None:
+            raise ConfigError(
+                "ContinualDQN stores observations as the environment emits them, got "
+                "an environment in VecNormalize; scale inside the network instead."
+            )
 
     def _require_actions_that_fit(self) -> None:
         assert isinstance(self.action_space, spaces.Discrete)
@@ -338,6 +341,7 @@ class ContinualDQN(DQN):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
+        self._refuse_normalised_observations()
         total, callback = super()._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
@@ -412,7 +416,10 @@ class ContinualDQN(DQN):
             observations, actions, rewards, followed, terminated, episode_over
         )
         self.timers.advance(self.task, len(dones))
-        self._steps_owed += len(dones)
+        assert isinstance(self.train_freq, TrainFreq)
+        # Rounds of updates that were not taken, before learning starts, are not made up.
+        unpaid = self._steps_owed % self.train_freq.frequency
+        self._steps_owed = unpaid + len(dones)
 
     def _follow_label(self, observations: Shaped[np.ndarray, "N ..."]) -> None:
         """Asks the recogniser which task is seen, and changes over if it is another."""

@@ -174,7 +174,7 @@ class QNetwork(ContinualNetwork):
     def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
         """Q-values of ``inputs`` [B, ...]; images are scaled from 0..255 to 0..1."""
         selection = self._select(task)
-        x = _scaled(inputs) if self._is_image else inputs.float()
+        x = inputs.float() / 255 if self._is_image else inputs.float()
         last = len(self.layers) - 1
         for i, (layer, task_part) in enumerate(
             zip(self.layers, self.task_parts, strict=True)
@@ -191,17 +191,6 @@ class QNetwork(ContinualNetwork):
             return TaskSelection([], task)
         present, position = torch.unique(task, return_inverse=True)
         return TaskSelection(present.tolist(), position)
-
-
-def _scaled(images: Tensor) -> Float[Tensor, "B C H W"]:
-    """0..255 to 0..1; what will be differentiated is laid out channels last.
-
-    On a CPU that makes a training step 6 % faster, but inference slower.
-    """
-    if torch.is_grad_enabled():
-        # Not contiguous(memory_format=...), which vmap does not know.
-        images = images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    return images.float() / 255
 
 
 def build_network(
