@@ -165,6 +165,30 @@ class FisherDiagonal(Generic[B]):
         )
 
 
+@dataclass(frozen=True)
+class UnitMean(Generic[B]):
+    """Another importance, scaled to a mean of 1 over all shared parameters.
+
+    The Fisher grows with the square of the outputs, so a task with large outputs (a
+    game with many rewards) would be held far harder than others by the same strength.
+    Scaled, each task is held as hard on average as L2 of that strength would, but where
+    its Fisher says. Schwarz et al. (2018) normalise their Fishers too.
+
+    Attributes:
+        importance: What is scaled.
+    """
+
+    importance: Importance[B]
+
+    def __call__(self, network: ContinualNetwork, batches: Iterable[B]) -> Parameters:
+        """The importance divided by its mean; as it is where that is 0."""
+        importance = self.importance(network, batches)
+        count = sum(omega.numel() for omega in importance.values())
+        mean = torch.stack([o.sum() for o in importance.values()]).sum() / count
+        scale = torch.where(mean > 0, mean, torch.ones_like(mean))
+        return {name: omega / scale for name, omega in importance.items()}
+
+
 class UniformImportance:
     """Every parameter matters equally: ones, which make the quadratic penalty L2."""
 

@@ -126,9 +126,7 @@ class ContinualLearner(Generic[B]):
         """
         return self.method.consolidation.leave(self.network, task, batches)
 
-    def predict(
-        self, inputs: Tensor, task: Int64[Tensor, "B"]
-    ) -> Float[Tensor, "B A"]:
+    def predict(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
         """The outputs at test time, through the method's prediction seam."""
         return self.method.prediction(self.network, inputs, task)
 

@@ -4,17 +4,26 @@ import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Generic
+from typing import Generic, Literal, TypeAlias
 
 import torch
 
 from clrl.continual.anchors import OnlineAnchor, PerTaskAnchors
 from clrl.continual.consolidation import AnchorByImportance
-from clrl.continual.importance import FisherDiagonal, Statistic, UniformImportance
+from clrl.continual.importance import (
+    FisherDiagonal,
+    Importance,
+    Statistic,
+    UniformImportance,
+    UnitMean,
+)
 from clrl.continual.learner import Method
 from clrl.continual.penalty import QuadraticPenalty
 from clrl.errors import unknown_name
 from clrl.types import B
+
+Scale: TypeAlias = Literal["raw", "unit_mean"]
+"""``raw``: the Fisher as it is; ``unit_mean``: each task's divided by its mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +39,8 @@ class Domain(Generic[B]):
     generator: torch.Generator
 
     def fisher_diagonal(
-        self, importance: str | None, max_batches: int
-    ) -> FisherDiagonal[B]:
+        self, importance: str | None, max_batches: int, scale: Scale
+    ) -> Importance[B]:
         """The Fisher's diagonal of the named statistic, or of the domain's default.
 
         Raises:
@@ -40,11 +49,12 @@ class Domain(Generic[B]):
         name = next(iter(self.statistics)) if importance is None else importance
         if name not in self.statistics:
             raise unknown_name("importance", name, self.statistics)
-        return FisherDiagonal(
+        fisher = FisherDiagonal(
             statistic=self.statistics[name],
             max_batches=max_batches,
             generator=self.generator,
         )
+        return UnitMean(fisher) if scale == "unit_mean" else fisher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +117,19 @@ class EWC(MethodConfig):
     importance_batches: int = 100
     """Batches the Fisher is averaged over when a task is left; ibid., table S2."""
 
+    importance_scale: Scale = "raw"
+    """``raw``, as the paper defines the penalty, or ``unit_mean``, which holds every
+    task equally hard however large its outputs are; ``strength`` then compares with
+    L2's."""
+
     own_task_active: bool = False
     """Whether a task that returns is also held by its own old anchor; our choice."""
 
     def build(self, domain: Domain[B]) -> Method[B]:
         """A quadratic penalty per task, weighted by the Fisher's diagonal."""
-        fisher = domain.fisher_diagonal(self.importance, self.importance_batches)
+        fisher = domain.fisher_diagonal(
+            self.importance, self.importance_batches, self.importance_scale
+        )
         anchors = PerTaskAnchors(own_task_active=self.own_task_active)
         penalty = QuadraticPenalty(self.strength, anchors)
         return Method(
@@ -136,11 +153,14 @@ class OnlineEWC(MethodConfig):
     importance_batches: int = 100
     """Batches the Fisher is averaged over when a task is left; CORA's value."""
 
+    importance_scale: Scale = "raw"
+    """``raw``, as in CORA, or ``unit_mean``, as the paper normalises."""
+
     def build(self, domain: Domain[B]) -> Method[B]:
         """One quadratic penalty, weighted by a decaying sum of Fisher diagonals."""
-        # Unlike the paper: the Fisher is not normalised, so that strength means what it
-        # means in EWC.
-        fisher = domain.fisher_diagonal(self.importance, self.importance_batches)
+        fisher = domain.fisher_diagonal(
+            self.importance, self.importance_batches, self.importance_scale
+        )
         penalty = QuadraticPenalty(self.strength, OnlineAnchor(self.decay))
         return Method(
             penalty=penalty, consolidation=AnchorByImportance(fisher, penalty)

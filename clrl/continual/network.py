@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class TaskOwned(nn.Module):
     """Base of modules whose parameters belong to single tasks: gains and biases, heads.
 
-    Penalties leave these parameters alone, because a task's own part cannot be overwritten
-    by another task.
+    Penalties leave these parameters alone, because a task's own part cannot be
+    overwritten by another task.
     """
 
 
@@ -22,7 +22,7 @@ class ContinualNetwork(nn.Module, abc.ABC):
         """The outputs for ``inputs`` [B, ...], each under its own task."""
 
     def shared_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters that all tasks share, by name: everything outside ``TaskOwned``."""
+        """The parameters that all tasks share: by name, all outside ``TaskOwned``."""
         owned = {
             id(parameter)
             for module in self.modules()

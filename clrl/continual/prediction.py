@@ -10,7 +10,7 @@ from clrl.continual.network import ContinualNetwork
 
 @runtime_checkable
 class Prediction(Protocol):
-    """Computes outputs at test time; may adapt to the inputs and forget it afterwards."""
+    """Computes outputs at test time; may adapt to the inputs, and forget it again."""
 
     def __call__(
         self, network: ContinualNetwork, inputs: Tensor, task: Int64[Tensor, "B"]

@@ -14,6 +14,7 @@ from clrl.continual.importance import (
     LogLikelihood,
     Outcomes,
     UniformImportance,
+    UnitMean,
     empirical,
     exact,
     mean_over_examples,
@@ -21,6 +22,7 @@ from clrl.continual.importance import (
 )
 from clrl.continual.network import ContinualNetwork
 from clrl.errors import ConfigError
+from clrl.types import Parameters
 
 from .toy import (
     CLASSES,
@@ -238,3 +240,45 @@ def test_uniform_importance_is_one_everywhere() -> None:
     got = UniformImportance()(network, iter([]))
     assert got.keys() == network.shared_parameters().keys()
     assert all(bool((omega == 1).all()) for omega in got.values())
+
+
+def test_unit_mean_keeps_the_proportions_and_averages_one() -> None:
+    batch = toy_batch(IMAGES)
+    raw = fisher(exact)(GainNetwork(), [batch])
+    scaled = UnitMean(fisher(exact))(GainNetwork(), [batch])
+    count = sum(omega.numel() for omega in raw.values())
+    mean = sum(float(omega.sum()) for omega in raw.values()) / count
+    for name in raw:
+        torch.testing.assert_close(scaled[name] * mean, raw[name])
+    total = sum(float(omega.sum()) for omega in scaled.values())
+    assert total == pytest.approx(count, rel=1e-4)
+
+
+def test_unit_mean_holds_a_task_equally_hard_however_large_its_outputs_are() -> None:
+    batch = toy_batch(IMAGES)
+
+    class LouderNorm(SquaredNorm):
+        def __call__(
+            self, outputs: Float[Tensor, "B A"], labels: Int64[Tensor, "B"]
+        ) -> Float[Tensor, "B"]:
+            return 100 * super().__call__(outputs, labels)
+
+    quiet, loud = (
+        UnitMean(
+            FisherDiagonal(statistic=statistic, max_batches=1, generator=seeded(0))
+        )(GainNetwork(), [batch])
+        for statistic in (SquaredNorm(), LouderNorm())
+    )
+    for name in quiet:
+        torch.testing.assert_close(loud[name], quiet[name], rtol=1e-4, atol=1e-6)
+
+
+def test_unit_mean_of_nothing_is_nothing() -> None:
+    class Nothing:
+        def __call__(self, network: ContinualNetwork, batches: object) -> Parameters:
+            return {
+                n: torch.zeros_like(p) for n, p in network.shared_parameters().items()
+            }
+
+    scaled = UnitMean(Nothing())(GainNetwork(), [])
+    assert not any(bool(omega.any()) for omega in scaled.values())

@@ -140,7 +140,7 @@ def test_evaluation_checkpoints_and_tensorboard_work(tmp_path: Path) -> None:
         )
         assert mean > 0
 
-    events = EventAccumulator(str(tmp_path / "tb" / "run_1")).Reload()
+    events = EventAccumulator(str(next((tmp_path / "tb").iterdir()))).Reload()
     assert set(events.Tags()["scalars"]) >= {
         "eval/mean_reward",
         "rollout/ep_rew_mean",

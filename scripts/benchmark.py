@@ -1,0 +1,105 @@
+"""Measures speed and memory beside Stable-Baselines3, prints a table, writes JSON."""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import ale_py
+import gymnasium
+import torch
+from measurements import FULL, QUICK, Benchmark, Effort, Measurement
+from rich.console import Console
+from rich.table import Table
+
+OUTPUT = Path("docs/results/benchmark.json")
+PACKAGES = ("clrl", "torch", "stable_baselines3", "ale_py", "gymnasium", "numpy")
+
+
+def machine() -> dict[str, object]:
+    """What the numbers depend on."""
+    cpu = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.partition(":")[2].strip()
+            break
+    return {
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "torch_threads": torch.get_num_threads(),
+        "load_average_at_start": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+
+
+def table(results: Mapping[str, Measurement]) -> Table:
+    """The results for the eye, numbers behind them indented."""
+    rows = Table("measurement", "value", "unit")
+    for column in rows.columns[1:2]:
+        column.justify = "right"
+    for name, result in results.items():
+        rows.add_row(f"[bold]{name}", f"[bold]{result.value:,.4g}", result.unit)
+        for part, value in result.detail.items():
+            rows.add_row(f"  {part}", f"{value:,.4g}", "", style="dim")
+    return rows
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Measures speed and memory beside Stable-Baselines3."
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="under two minutes, coarse"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=OUTPUT, help="JSON file to write"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    for field in dataclasses.fields(Effort):
+        name = field.name.replace("_", "-")
+        parser.add_argument(f"--{name}", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measures, prints a table, writes the JSON file."""
+    arguments = parse_arguments()
+    chosen = {
+        field.name: value
+        for field in dataclasses.fields(Effort)
+        if (value := getattr(arguments, field.name)) is not None
+    }
+    effort = dataclasses.replace(QUICK if arguments.quick else FULL, **chosen)
+    console = Console()
+    report = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "command": shlex.join(["scripts/benchmark", *sys.argv[1:]]),
+        "seed": arguments.seed,
+        "effort": dataclasses.asdict(effort),
+        "machine": machine(),
+    }
+    gymnasium.register_envs(ale_py)
+    torch.manual_seed(arguments.seed)
+    results = {}
+    with console.status("filling the replay memories") as status:
+        for name, result in Benchmark(effort, arguments.seed).measurements():
+            results[name] = result
+            status.update(f"{name}: {result.value:.4g} {result.unit}")
+    report["results"] = {name: dataclasses.asdict(r) for name, r in results.items()}
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
+    console.print(table(results))
+    console.print(f"written to {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()

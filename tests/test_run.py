@@ -1,0 +1,282 @@
+"""Whole runs, tiny ones, in this process."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from clrl import records, run
+from clrl.checkpoint import read_checkpoint
+from clrl.config import (
+    AgentConfig,
+    EvaluationConfig,
+    NetworkConfig,
+    RunConfig,
+    SequenceConfig,
+)
+from clrl.config_file import to_yaml
+from clrl.continual.methods import EWC
+from clrl.errors import CheckpointError, DivergenceError, MemoryBudgetError
+from clrl.progress import Listener, SilentListener, Status
+from clrl.recognition.recognisers import OracleRecogniser
+from clrl.run_directory import RunDirectory
+
+from .fakes import InterruptingListener
+
+VISIT_STEPS = 300
+
+TINY = RunConfig(
+    games=("pong", "breakout"),
+    seed=4,
+    sequence=SequenceConfig(
+        visit_steps=VISIT_STEPS, visits_per_game=1, num_envs=4, frame_size=42
+    ),
+    agent=AgentConfig(
+        learning_starts=64,
+        buffer_size=400,
+        batch_size=8,
+        train_freq=8,
+        target_update_interval=100,
+        exploration_steps=100,
+        replay_gib=0.1,
+    ),
+    network=NetworkConfig(name="small", max_tasks=3),
+    method=EWC(importance_batches=2),
+    recogniser=OracleRecogniser(),
+    evaluation=EvaluationConfig(
+        episodes=2, max_episode_steps=20, random_policy_episodes=2
+    ),
+    device="cpu",
+    threads=1,
+)
+
+
+class Remembering(SilentListener):
+    """Keeps the last status."""
+
+    def __init__(self) -> None:
+        self.last: Status | None = None
+
+    def status(self, status: Status) -> None:
+        self.last = status
+
+
+def new_directory(
+    parent: Path, config: RunConfig = TINY, name: str = "run"
+) -> RunDirectory:
+    directory = RunDirectory.create(parent, name)
+    directory.config.write_text(to_yaml(config))
+    return directory
+
+
+def changed(**changes: Any) -> RunConfig:
+    return dataclasses.replace(TINY, **changes)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, RunDirectory]:
+    """The same config trained twice."""
+    parent = tmp_path_factory.mktemp("runs")
+    first, second = (new_directory(parent, name=name) for name in ("first", "second"))
+    listener = Remembering()
+    run.train(TINY, first, listener)
+    run.train(TINY, second, SilentListener())
+    assert listener.last is not None
+    assert listener.last.agent_steps == listener.last.total_agent_steps
+    return first, second
+
+
+def of_kind(directory: RunDirectory, kind: type[Any]) -> list[Any]:
+    return [r for r in records.read_records(directory.records) if isinstance(r, kind)]
+
+
+def test_records_tell_what_happened_in_order(
+    runs: tuple[RunDirectory, RunDirectory],
+) -> None:
+    first, _ = runs
+    total = 2 * VISIT_STEPS
+    assert [
+        (v.agent_steps, v.visit, v.game) for v in of_kind(first, records.Visit)
+    ] == [(0, 0, "pong"), (VISIT_STEPS, 1, "breakout")]
+    assert [(x.agent_steps, x.label) for x in of_kind(first, records.Label)] == [
+        (0, 0),
+        (VISIT_STEPS, 1),
+    ]
+    (left,) = of_kind(first, records.Consolidation)
+    assert (left.agent_steps, left.task) == (VISIT_STEPS, 0)
+    assert left.importance_trace >= left.importance_max > 0
+
+    evaluations = of_kind(first, records.Evaluation)
+    assert [(e.agent_steps, e.stage, e.game, e.label) for e in evaluations] == [
+        (stage * VISIT_STEPS, stage, game, label)
+        for stage in range(3)
+        for label, game in enumerate(TINY.games)
+    ]
+    assert {len(e.returns) for e in evaluations} == {2}
+    assert [r.game for r in of_kind(first, records.RandomPolicy)] == list(TINY.games)
+
+    training = of_kind(first, records.Train)
+    assert [(t.agent_steps, t.game, t.label) for t in training] == [
+        (VISIT_STEPS, "pong", 0),
+        (total, "breakout", 1),
+    ]
+    assert training[0].penalty == 0
+    assert training[1].penalty > 0
+    episodes = of_kind(first, records.Episode)
+    assert episodes
+    assert all(0 < e.agent_steps <= total for e in episodes)
+    steps = [record.agent_steps for record in records.read_records(first.records)]
+    assert max(steps) == total
+    assert min(steps) == 0
+
+
+def test_the_same_config_and_seed_give_identical_weights_and_records(
+    runs: tuple[RunDirectory, RunDirectory],
+) -> None:
+    first, second = runs
+    assert first.records.read_bytes() == second.records.read_bytes()
+    ours, theirs = (read_checkpoint(directory.checkpoint) for directory in runs)
+    assert ours.keys() == theirs.keys() == {"policy", "continual"}
+    for part, tensors in ours.items():
+        assert tensors.keys() == theirs[part].keys()
+        for name, tensor in tensors.items():
+            assert torch.equal(tensor, theirs[part][name]), name
+
+
+def test_another_seed_gives_other_weights(
+    runs: tuple[RunDirectory, RunDirectory], tmp_path: Path
+) -> None:
+    config = changed(
+        seed=5, sequence=dataclasses.replace(TINY.sequence, visit_steps=100)
+    )
+    other = new_directory(tmp_path, config)
+    run.train(config, other, SilentListener())
+    ours, theirs = (
+        read_checkpoint(directory.checkpoint)["policy"] for directory in (runs[0], other)
+    )
+    name = "q_net.layers.0.weight"
+    assert not torch.equal(ours[name], theirs[name])
+
+
+def test_tensorboard_has_returns_losses_scores_and_labels(
+    runs: tuple[RunDirectory, RunDirectory],
+) -> None:
+    events = EventAccumulator(str(runs[0].tensorboard)).Reload()
+    assert set(events.Tags()["scalars"]) >= {
+        "score/pong",
+        "score/breakout",
+        "return/breakout",
+        "train/loss",
+        "train/penalty",
+        "train/gradient_norm",
+        "recognition/true_task",
+        "recognition/label",
+        "recognition/contexts",
+        "exploration_rate/task_0",
+        "exploration_rate/task_1",
+        "consolidation/importance_trace",
+    }
+    assert [(e.step, e.value) for e in events.Scalars("recognition/true_task")] == [
+        (VISIT_STEPS, 0.0),
+        (2 * VISIT_STEPS, 1.0),
+    ]
+    assert [event.step for event in events.Scalars("score/pong")] == [
+        0,
+        VISIT_STEPS,
+        2 * VISIT_STEPS,
+    ]
+
+
+def test_provenance_names_the_protocol_and_the_roms(
+    runs: tuple[RunDirectory, RunDirectory],
+) -> None:
+    provenance = json.loads(runs[0].provenance.read_text())
+    assert provenance["protocol"].startswith("nature: ")
+    # MD5 by which ale-py knows the game.
+    assert provenance["rom_md5s"]["breakout"] == "f34f08e5eb96e500e851a80be3277a56"
+
+
+def test_a_saved_agent_scores_what_it_scored_in_the_end(
+    runs: tuple[RunDirectory, RunDirectory],
+) -> None:
+    last = [r for r in of_kind(runs[0], records.Evaluation) if r.stage == 2]
+    assert run.evaluate(runs[0], None, SilentListener()) == last
+
+
+def test_a_saved_agent_can_play_more_episodes(
+    runs: tuple[RunDirectory, RunDirectory],
+) -> None:
+    scores = run.evaluate(runs[0], 3, SilentListener())
+    assert [len(score.returns) for score in scores] == [3, 3]
+
+
+def test_a_run_without_a_checkpoint_cannot_be_evaluated(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="found no manifest"):
+        run.evaluate(new_directory(tmp_path), None, SilentListener())
+
+
+def test_ctrl_c_saves_the_agent_and_goes_on_up(tmp_path: Path) -> None:
+    directory = new_directory(tmp_path)
+    listener: Listener = InterruptingListener(after=40)
+    with pytest.raises(KeyboardInterrupt):
+        run.train(TINY, directory, listener)
+    facts: Mapping[str, int] = json.loads(
+        (directory.checkpoint / "manifest.json").read_text()
+    )["facts"]
+    assert facts["agent_steps"] == 4 * 41
+    assert facts["updates"] > 0
+    assert len(run.evaluate(directory, 1, SilentListener())) == 2
+    assert of_kind(directory, records.Evaluation)
+
+
+def test_divergence_leaves_records_but_no_checkpoint(tmp_path: Path) -> None:
+    config = changed(agent=dataclasses.replace(TINY.agent, learning_rate=1e30))
+    directory = new_directory(tmp_path, config)
+    with pytest.raises(DivergenceError, match="lower the learning rate"):
+        run.train(config, directory, SilentListener())
+    assert not directory.checkpoint.exists()
+    assert len(of_kind(directory, records.Evaluation)) == 2
+
+
+@pytest.mark.parametrize(
+    ("replay_gib", "buffer_size"),
+    [(0.1, 100_000), (10.0**9, 10**12)],
+    ids=["more than allowed", "more than there is"],
+)
+def test_a_sequence_that_does_not_fit_into_memory_is_refused_before_it_starts(
+    tmp_path: Path, replay_gib: float, buffer_size: int
+) -> None:
+    agent = dataclasses.replace(
+        TINY.agent, replay_gib=replay_gib, buffer_size=buffer_size
+    )
+    config = changed(agent=agent)
+    directory = new_directory(tmp_path, config)
+    with pytest.raises(MemoryBudgetError, match=r"2 games of [\d,]+ transitions"):
+        run.train(config, directory, SilentListener())
+    assert list(directory.path.iterdir()) == [directory.config]
+
+
+def test_a_memory_that_just_fits_is_allowed() -> None:
+    needed = 2 * 400 * (42 * 42 + 8)
+    for share, fits in ((1.001, True), (0.999, False)):
+        agent = dataclasses.replace(TINY.agent, replay_gib=share * needed / 2**30)
+        if fits:
+            run.check_memory(changed(agent=agent))
+        else:
+            with pytest.raises(MemoryBudgetError):
+                run.check_memory(changed(agent=agent))
+
+
+def test_visits_follow_the_config() -> None:
+    assert [v.game for v in run.make_visits(TINY)] == ["pong", "breakout"]
+    random = changed(
+        sequence=dataclasses.replace(TINY.sequence, order="random", visits_per_game=3)
+    )
+    visits = run.make_visits(random)
+    assert visits == run.make_visits(random)
+    assert sorted(v.game for v in visits) == ["breakout"] * 3 + ["pong"] * 3
