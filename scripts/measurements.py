@@ -221,6 +221,7 @@ class Benchmark:
 
     def measurements(self) -> Iterator[tuple[str, Measurement]]:
         """Each measurement with its name, as soon as it is done."""
+        # First, because what follows plays on in the agents' environments.
         full_loop = self.full_loop()
         yield "full_loop_exact_vs_sb3", full_loop
         yield "environment_vs_sb3", self.environment()
@@ -250,17 +251,12 @@ class Benchmark:
     def environment(self) -> Measurement:
         """Agent steps per second of the environments alone, with random actions."""
         env_steps = 4 * self._effort.calls * NUM_ENVS
-        envs: dict[str, VecEnv] = {"clrl": pong()}
-        for num_envs in self._theirs:
-            envs[f"sb3_{num_envs}_envs"] = sb3_pong(num_envs, self._seed)
-        candidates = {}
-        for name, env in envs.items():
-            env.reset()
-            play = functools.partial(self._play, env, env_steps // env.num_envs)
-            candidates[name] = play
+        agents = {f"sb3_{n}_envs": agent for n, agent in self._theirs.items()}
+        candidates: dict[str, Callable[[], object]] = {
+            name: functools.partial(self._play, agent, env_steps)
+            for name, agent in {"clrl": self._ours, **agents}.items()
+        }
         turns = alternate(candidates, self._effort.repetitions)
-        for env in envs.values():
-            env.close()
         return speed_up(turns, env_steps, "steps")
 
     def acting(self) -> Measurement:
@@ -313,12 +309,7 @@ class Benchmark:
     def recognition(self, vector_step_seconds: float) -> Measurement:
         """Time of flat forget-me-not over that of a step of all environments."""
         recogniser = FlatForgetMeNotRecogniser().build(lambda: 0)
-        env = pong()
-        frames = [env.reset()[:, -1]]
-        for _ in range(16 * self._effort.calls):
-            env.step_async(self._actions(env))
-            frames.append(env.step_wait()[0][:, -1])
-        env.close()
+        frames = self._play(self._ours, 128 * self._effort.calls)
 
         def watch() -> None:
             for frame in frames:
@@ -363,12 +354,20 @@ class Benchmark:
         agent.learn(steps, reset_num_timesteps=False)
         torch.set_num_threads(self._threads)
 
-    def _play(self, env: VecEnv, vector_steps: int) -> None:
-        for _ in range(vector_steps):
-            env.step(self._actions(env))
+    def _play(self, agent: DQN, steps: int) -> list[np.ndarray]:
+        """Plays at random; the agent must not learn from its environment afterwards.
 
-    def _actions(self, env: VecEnv) -> np.ndarray:
-        return self._rng.integers(18, size=env.num_envs)
+        Returns:
+            The newest frame of each observation, [N, H, W] for each vector step.
+        """
+        assert agent.env is not None
+        frames = []
+        for _ in range(steps // agent.env.num_envs):
+            actions = self._rng.integers(18, size=agent.env.num_envs)
+            observations = agent.env.step(actions)[0]
+            assert isinstance(observations, np.ndarray)
+            frames.append(observations[:, -1])
+        return frames
 
     def _learner(self, anchors: int) -> ContinualLearner[ReplayBatch]:
         space = self._ours.observation_space

@@ -28,13 +28,13 @@ from clrl.run_directory import RunDirectory
 
 from .fakes import InterruptingListener
 
-VISIT_STEPS = 300
+VISIT_STEPS = 400
 
 TINY = RunConfig(
     games=("pong", "breakout"),
     seed=4,
     sequence=SequenceConfig(
-        visit_steps=VISIT_STEPS, visits_per_game=1, num_envs=4, frame_size=42
+        visit_steps=VISIT_STEPS, visits_per_game=1, num_envs=2, frame_size=42
     ),
     agent=AgentConfig(
         learning_starts=64,
@@ -228,7 +228,7 @@ def test_ctrl_c_saves_the_agent_and_goes_on_up(tmp_path: Path) -> None:
     facts: Mapping[str, int] = json.loads(
         (directory.checkpoint / "manifest.json").read_text()
     )["facts"]
-    assert facts["agent_steps"] == 4 * 41
+    assert facts["agent_steps"] == 2 * 41
     assert facts["updates"] > 0
     assert len(run.evaluate(directory, 1, SilentListener())) == 2
     assert of_kind(directory, records.Evaluation)
