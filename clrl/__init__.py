@@ -1,1 +1,1 @@
-"""Continual reinforcement learning: one agent, many games, nothing forgotten unnoticed."""
+"""Continual reinforcement learning: one agent, many games, and what it forgets."""

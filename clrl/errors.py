@@ -34,7 +34,7 @@ class CheckpointError(ClrlError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
-    """A ConfigError that names the nearest known names, or all of them if none is near."""
+    """A ConfigError with the nearest known names, or all of them if none is near."""
     known = sorted(known)
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     if near:

@@ -1,8 +1,8 @@
 """The words every layer shares: tasks, parameters, batches and the letters of shapes.
 
-Axis letters in jaxtyping annotations: ``B`` batch, ``A`` actions or outputs, ``C`` classes,
-``K`` past tasks or outcomes, ``T`` tasks, ``N`` environments, ``S`` stacked frames,
-``H W`` pixels.
+Axis letters in jaxtyping annotations: ``B`` batch, ``A`` actions or outputs, ``C``
+classes, ``K`` past tasks or outcomes, ``T`` tasks, ``N`` environments, ``S`` stacked
+frames, ``H W`` pixels.
 """
 
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable

@@ -279,7 +279,9 @@ class HeavyCartPole(CartPoleEnv):
 
 
 gymnasium.register(
-    "HeavyCartPole-v0", entry_point=HeavyCartPole, max_episode_steps=500
+    "HeavyCartPole-v0",
+    entry_point=HeavyCartPole,  # type: ignore[arg-type]
+    max_episode_steps=500,
 )
 
 

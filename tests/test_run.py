@@ -43,6 +43,7 @@ TINY = RunConfig(
         train_freq=8,
         target_update_interval=100,
         exploration_steps=100,
+        exploration_final_eps=0.6,  # presses FIRE now and then, so that games end
         replay_gib=0.1,
     ),
     network=NetworkConfig(name="small", max_tasks=3),
@@ -157,7 +158,8 @@ def test_another_seed_gives_other_weights(
     other = new_directory(tmp_path, config)
     run.train(config, other, SilentListener())
     ours, theirs = (
-        read_checkpoint(directory.checkpoint)["policy"] for directory in (runs[0], other)
+        read_checkpoint(directory.checkpoint)["policy"]
+        for directory in (runs[0], other)
     )
     name = "q_net.layers.0.weight"
     assert not torch.equal(ours[name], theirs[name])

@@ -417,7 +417,7 @@ class ContinualDQN(DQN):
         )
         self.timers.advance(self.task, len(dones))
         assert isinstance(self.train_freq, TrainFreq)
-        # Rounds of updates that were not taken, before learning starts, are not made up.
+        # Updates that were not made before learning starts are not made up for.
         unpaid = self._steps_owed % self.train_freq.frequency
         self._steps_owed = unpaid + len(dones)
 

@@ -1,5 +1,7 @@
 """With nothing plugged in, training is Stable-Baselines3's."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -81,7 +83,7 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
 def test_ten_adam_updates_equal_those_of_stable_baselines3(
     policy: str, sequence: GameSequence, max_grad_norm: float
 ) -> None:
-    options = {
+    options: dict[str, Any] = {
         "learning_rate": 1e-3,
         "buffer_size": BATCH_SIZE,
         "gamma": 0.97,

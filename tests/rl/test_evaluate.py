@@ -29,9 +29,7 @@ def test_each_copy_plays_its_share_so_that_short_episodes_are_not_favoured(
     episodes: int, lengths: list[int], returns: tuple[float, ...]
 ) -> None:
     game = CountingGame(lengths)
-    came = play_episodes(
-        game, zeros, num_envs=len(lengths), episodes=episodes, seed=0
-    )
+    came = play_episodes(game, zeros, num_envs=len(lengths), episodes=episodes, seed=0)
     assert came == returns
 
 
@@ -42,7 +40,9 @@ def test_lost_lives_do_not_end_an_episode() -> None:
 
 def agent_with(recogniser: RecogniserConfig) -> ContinualDQN:
     sequence = GameSequence(
-        fixed_visits(["a", "b"], 1, 60), lambda name, n: CountingGame([9] * n), num_envs=2
+        fixed_visits(["a", "b"], 1, 60),
+        lambda name, n: CountingGame([9] * n),
+        num_envs=2,
     )
     agent = ContinualDQN(
         "MlpPolicy",
@@ -82,7 +82,7 @@ def test_all_games_are_scored_under_the_label_the_recogniser_gives() -> None:
         labels.add(agent.task)
         return act(observations, rate, rng)
 
-    agent.act = watched  # type: ignore[method-assign]
+    agent.act = watched  # type: ignore[assignment, method-assign]
     scores = list(evaluator().scores(agent))
     assert [(s.game, s.label, s.returns) for s in scores] == [
         ("a", 3, (3, 3, 3)),
@@ -122,7 +122,7 @@ def test_the_agents_own_label_returns_even_if_scoring_is_interrupted() -> None:
     def interrupt(*_: object) -> np.ndarray:
         raise KeyboardInterrupt
 
-    agent.act = interrupt  # type: ignore[method-assign]
+    agent.act = interrupt  # type: ignore[assignment, method-assign]
     with pytest.raises(KeyboardInterrupt):
         list(evaluator().scores(agent))
     assert agent.task == 1
@@ -140,7 +140,7 @@ def test_the_same_seed_gives_the_same_actions() -> None:
             chosen.append(actions.tolist())  # noqa: B023
             return actions
 
-        agent.act = watched  # type: ignore[method-assign]
+        agent.act = watched  # type: ignore[assignment, method-assign]
         list(evaluator(exploration_eps=0.9, seed=seed).scores(agent))
         rows.append(chosen)
     assert rows[0] == rows[1] != rows[2]

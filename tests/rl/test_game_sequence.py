@@ -38,12 +38,17 @@ def atari(
     )
 
 
+def action_count(sequence: GameSequence) -> int:
+    assert isinstance(sequence.action_space, spaces.Discrete)
+    return int(sequence.action_space.n)
+
+
 def stream(sequence: GameSequence, steps: int) -> list[Any]:
     """Everything a sequence emits while it is played at random with a fixed seed."""
     rng = np.random.default_rng(0)
     emitted: list[Any] = [sequence.reset()]
     for _ in range(steps):
-        actions = rng.integers(sequence.action_space.n, size=sequence.num_envs)
+        actions = rng.integers(action_count(sequence), size=sequence.num_envs)
         emitted.extend(sequence.step(actions))
     sequence.close()
     return emitted
@@ -204,7 +209,9 @@ def test_an_episode_cut_by_a_switch_has_no_return_and_leaves_none_behind() -> No
     for step, (_, _, _, infos) in enumerate(played(sequence, 30), start=1):
         for info in infos:
             if "episode" in info:
-                assert info["episode"]["r"] == info["episode"]["l"] <= (step - 1) % 3 + 1
+                assert (
+                    info["episode"]["r"] == info["episode"]["l"] <= (step - 1) % 3 + 1
+                )
 
 
 def test_infos_do_not_tell_the_game() -> None:
@@ -222,7 +229,7 @@ def test_infos_do_not_tell_the_game() -> None:
 
 def test_games_that_return_begin_new_episodes_of_their_own() -> None:
     sequence = atari([Visit("breakout", 2)] * 4)
-    starts = [sequence.reset()]
+    starts: list[Any] = [sequence.reset()]
     for _ in range(3):
         observations, _, dones, _ = sequence.step(np.zeros(2, np.int64))
         assert dones.all()
@@ -383,10 +390,11 @@ def test_dqn_runs_unchanged_on_a_sequence_of_atari_games() -> None:
 
 
 def test_ppo_and_dqn_run_unchanged_on_a_sequence_of_gymnasium_environments() -> None:
-    for algorithm, options in (
+    algorithms: list[tuple[Any, dict[str, int]]] = [
         (PPO, {"n_steps": 32, "batch_size": 32}),
         (DQN, {"learning_starts": 20, "buffer_size": 200}),
-    ):
+    ]
+    for algorithm, options in algorithms:
         sequence = GameSequence(fixed_visits(CART_POLES, 2, 60), cart_pole, num_envs=2)
         model = algorithm("MlpPolicy", sequence, device="cpu", **options)
         model.learn(240)

@@ -34,15 +34,13 @@ def with_random_parts(network: QNetwork) -> QNetwork:
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name not in shared:
-                parameter += 0.3 * torch.randn_like(parameter)
+                parameter.add_(0.3 * torch.randn_like(parameter))
     return network
 
 
 def images(size: int) -> Tensor:
     generator = torch.Generator().manual_seed(1)
-    return torch.randint(
-        256, (size, 4, 42, 42), dtype=torch.uint8, generator=generator
-    )
+    return torch.randint(256, (size, 4, 42, 42), dtype=torch.uint8, generator=generator)
 
 
 def test_nature_has_the_parameters_of_the_published_network() -> None:

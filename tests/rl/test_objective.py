@@ -72,7 +72,9 @@ def test_q_of_picks_the_value_of_each_action() -> None:
     assert q_of(q_values, torch.tensor([1, 0])).tolist() == [2.0, 3.0]
 
 
-BATCH = batch_of([0, 1, 0], [0, 1, 1], [1.0, -1.0, 0.5], [1, 0, 1], [False, False, True])
+BATCH = batch_of(
+    [0, 1, 0], [0, 1, 1], [1.0, -1.0, 0.5], [1, 0, 1], [False, False, True]
+)
 
 
 @pytest.mark.parametrize(

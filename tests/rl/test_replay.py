@@ -77,7 +77,7 @@ def check_newest(
 
 
 def check_suffixes(drawn: set[Transition], lanes: list[list[Transition]]) -> None:
-    """No newer transition is missing where an older one is kept (all being distinct)."""
+    """No newer transition is missing where an older one is kept (all distinct)."""
     for lane in lanes:
         kept = [i for i, transition in enumerate(lane) if transition in drawn]
         assert kept == list(range(len(lane) - len(kept), len(lane)))
