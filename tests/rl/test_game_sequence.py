@@ -281,6 +281,12 @@ def test_an_unknown_game_is_refused_with_the_nearest_names() -> None:
         atari([Visit("brakeout", 10)])
 
 
+@pytest.mark.parametrize("game", ["skiing", "warlords"])
+def test_games_that_would_hang_or_end_the_process_are_refused(game: str) -> None:
+    with pytest.raises(ConfigError, match="unknown game"):
+        atari([Visit(game, 10)])
+
+
 def test_environments_without_box_observations_are_refused() -> None:
     with pytest.raises(TypeError, match="FlattenObservation"):
         GameSequence([Visit("FrozenLake-v1", 10)], cart_pole, num_envs=1)
