@@ -160,6 +160,8 @@ def our_agent(effort: Effort, seed: int) -> ContinualDQN:
     return ContinualDQN(
         "CnnPolicy",
         pong(),
+        # As clrl train sets it.
+        policy_kwargs={"optimizer_kwargs": {"fused": True}},
         buffer_size=BUFFER_SIZE,
         learning_starts=effort.warm_up_steps,
         batch_size=BATCH_SIZE,
@@ -222,8 +224,9 @@ class Benchmark:
     def measurements(self) -> Iterator[tuple[str, Measurement]]:
         """Each measurement with its name, as soon as it is done."""
         # First, because what follows plays on in the agents' environments.
-        full_loop = self.full_loop()
+        full_loop, full_loop_of_8 = self.full_loops()
         yield "full_loop_exact_vs_sb3", full_loop
+        yield "full_loop_exact_vs_sb3_8_envs", full_loop_of_8
         yield "environment_vs_sb3", self.environment()
         yield "acting_vs_sb3", self.acting()
         yield "update_vs_sb3", self.update()
@@ -236,8 +239,13 @@ class Benchmark:
         yield "replay_bytes_per_transition", self.replay_bytes()
         yield "peak_rss", Measurement(value=self._peak_kib / 1024, unit="MiB")
 
-    def full_loop(self) -> Measurement:
-        """Agent steps per second of acting, playing, storing and learning."""
+    def full_loops(self) -> tuple[Measurement, Measurement]:
+        """Agent steps per second of acting, playing, storing and learning.
+
+        Returns:
+            Over Stable-Baselines3 with one environment, its default, and with eight;
+            each at its best number of threads.
+        """
         steps = self._effort.steps
         candidates = {"clrl": functools.partial(self._train, self._ours, steps)}
         for threads in thread_counts(self._threads):
@@ -246,7 +254,11 @@ class Benchmark:
                     functools.partial(self._train, agent, steps, threads)
                 )
         turns = alternate(candidates, self._effort.repetitions)
-        return speed_up(turns, steps, "steps")
+        of_one, of_eight = (
+            {n: t for n, t in turns.items() if n == "clrl" or n.endswith(f"_{k}_envs")}
+            for k in (1, NUM_ENVS)
+        )
+        return speed_up(of_one, steps, "steps"), speed_up(of_eight, steps, "steps")
 
     def environment(self) -> Measurement:
         """Agent steps per second of the environments alone, with random actions."""

@@ -177,7 +177,17 @@ class ContinualDQN(DQN):
         return self.policy.task
 
     def set_task(self, task: TaskId) -> None:
-        """Makes ``predict`` act under another label."""
+        """Makes ``predict`` act under another label.
+
+        Raises:
+            ConfigError: The network has no room for gains and biases of ``task``.
+        """
+        if self.policy.task_gains and task >= self.policy.max_tasks:
+            raise ConfigError(
+                f"the network has room for {self.policy.max_tasks} tasks, got task "
+                f"{task} (counted from 0); raise max_tasks, or let the recogniser make "
+                "fewer contexts."
+            )
         self.policy.task = task
 
     def _setup_model(self) -> None:

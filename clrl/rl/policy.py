@@ -61,9 +61,6 @@ class ContinualDQNPolicy(DQNPolicy):
         self.network_name = network or _default_network(observation_space)
         self.task_gains = task_gains
         self.max_tasks = max_tasks
-        if optimizer_class is torch.optim.Adam:
-            # The same step in one pass over memory, which bounds it on a CPU.
-            optimizer_kwargs = {"fused": True, **(optimizer_kwargs or {})}
         super().__init__(
             observation_space,
             action_space,

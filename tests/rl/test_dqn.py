@@ -388,7 +388,7 @@ def test_gains_and_biases_of_a_task_do_not_move_while_another_is_trained(
     def parts(task: TaskId) -> list[Tensor]:
         return [
             parameter.detach().clone()
-            for name, parameter in agent.q_net.named_parameters()
+            for name, parameter in agent.policy.q_net.named_parameters()
             if name.endswith(f"tasks.{task}")
         ]
 
@@ -507,7 +507,7 @@ def test_the_importance_is_that_of_one_backward_pass_for_each_example(
     importance: str | None, scalar: Callable[[ContinualDQN, ReplayBatch], Tensor]
 ) -> None:
     agent, batches = network_and_batches()
-    shared = agent.q_net.shared_parameters()
+    shared = agent.policy.q_net.shared_parameters()
     expected = {name: torch.zeros_like(p) for name, p in shared.items()}
     everything = list(examples(batches))
     for one in everything:
@@ -569,6 +569,17 @@ def test_an_oracle_needs_an_environment_that_knows_its_task() -> None:
     agent = agent_on("CartPole-v1", recogniser=OracleRecogniser())
     with pytest.raises(ConfigError, match="current_task"):
         agent.learn(10)
+
+
+def test_more_tasks_than_the_network_has_room_for_are_refused() -> None:
+    agent = agent_on(
+        fakes(),
+        n_stack=4,
+        recogniser=ScriptedLabels(labels=(0, 1, 2)),
+        policy_kwargs={"network": "mlp", "task_gains": True, "max_tasks": 2},
+    )
+    with pytest.raises(ConfigError, match="room for 2 tasks, got task 2"):
+        agent.learn(100)
 
 
 def test_an_unknown_importance_is_refused_with_the_nearest_name() -> None:

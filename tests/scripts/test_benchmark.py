@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 MEASUREMENTS = {
     "full_loop_exact_vs_sb3",
+    "full_loop_exact_vs_sb3_8_envs",
     "environment_vs_sb3",
     "acting_vs_sb3",
     "update_vs_sb3",
@@ -28,6 +31,7 @@ TINY = {
 }
 
 
+@pytest.mark.slow
 def test_the_benchmark_writes_a_positive_finite_value_for_every_measurement(
     tmp_path: Path,
 ) -> None:
