@@ -445,11 +445,11 @@ class ContinualDQN(DQN):
         if memory.added > max(self.learning_starts, self.consolidation_starts):
             batches = iter(lambda: memory.sample(self.batch_size, self._rng), None)
             metrics = self.learner.leave(task, batches)
-            self.consolidations.append(
-                Consolidated(task, **{name: float(v) for name, v in metrics.items()})
-            )
-            for name, value in metrics.items():
-                self.logger.record(f"consolidation/{name}", float(value))
+            values = {name: float(metric) for name, metric in metrics.items()}
+            if values:
+                self.consolidations.append(Consolidated(task, **values))
+            for name, value in values.items():
+                self.logger.record(f"consolidation/{name}", value)
 
     def _count_episodes(
         self, infos: list[dict[str, Any]], log_interval: int | None

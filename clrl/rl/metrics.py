@@ -16,8 +16,8 @@ class Consolidated(NamedTuple):
     """
 
     task: TaskId
-    importance_trace: float = 0.0
-    importance_max: float = 0.0
+    importance_trace: float
+    importance_max: float
 
 
 class RunningMeans:
