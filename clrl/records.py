@@ -73,13 +73,15 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Consolidation:
-    """Task ``task`` was left; sum and maximum of its importance over parameters."""
+    """Task ``task`` was left; ``metrics`` is what its method reports of that.
+
+    EWC: ``importance_trace`` and ``importance_max``, sum and maximum over parameters.
+    """
 
     kind: ClassVar[str] = "consolidation"
     agent_steps: int
     task: int
-    importance_trace: float
-    importance_max: float
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)

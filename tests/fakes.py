@@ -226,7 +226,7 @@ class TapedConsolidation(Stateless, Generic[B]):
         self, network: ContinualNetwork, task: TaskId, batches: Iterable[B]
     ) -> dict[str, Tensor]:
         self._tape.append((task, list(itertools.islice(batches, 3))))
-        return {}
+        return {"left": torch.tensor(float(task))}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,8 +47,7 @@ def synthetic_run(
                 Consolidation(
                     agent_steps=start + delay_steps,
                     task=games.index(games[(visit - 1) % len(games)]),
-                    importance_trace=2.5,
-                    importance_max=0.1,
+                    metrics={"importance_trace": 2.5, "importance_max": 0.1},
                 )
             )
         for episode in range(1, episodes_per_visit + 1):

@@ -447,7 +447,7 @@ class ContinualDQN(DQN):
             metrics = self.learner.leave(task, batches)
             values = {name: float(metric) for name, metric in metrics.items()}
             if values:
-                self.consolidations.append(Consolidated(task, **values))
+                self.consolidations.append(Consolidated(task, values))
             for name, value in values.items():
                 self.logger.record(f"consolidation/{name}", value)
 

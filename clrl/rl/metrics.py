@@ -7,17 +7,15 @@ from clrl.types import TaskId
 
 
 class Consolidated(NamedTuple):
-    """A task was left and its importance estimated.
+    """A task was left and consolidated.
 
     Attributes:
         task: The task that was left.
-        importance_trace: Sum of the importance over all shared parameters.
-        importance_max: Its maximum.
+        metrics: What the method's consolidation reports, by name.
     """
 
     task: TaskId
-    importance_trace: float
-    importance_max: float
+    metrics: Mapping[str, float]
 
 
 class RunningMeans:

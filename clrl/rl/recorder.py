@@ -122,7 +122,13 @@ class Recorder(BaseCallback):
         """Notices what changed since the last step: the label, and what was left."""
         for left in self.model.consolidations[self._consolidations :]:
             self._write(
-                [records.Consolidation(agent_steps=agent_steps, **left._asdict())]
+                [
+                    records.Consolidation(
+                        agent_steps=agent_steps,
+                        task=left.task,
+                        metrics=dict(left.metrics),
+                    )
+                ]
             )
         self._consolidations = len(self.model.consolidations)
         if self.model.task != self._label:

@@ -538,7 +538,8 @@ def test_leaving_a_task_is_reported_with_its_importance() -> None:
     agent.learn(2 * 60)
     (left,) = agent.consolidations
     assert left.task == 0
-    assert left.importance_trace >= left.importance_max > 0
+    metrics = left.metrics
+    assert metrics["importance_trace"] >= metrics["importance_max"] > 0
     assert agent.update_means.drain().keys() == {"loss", "penalty", "gradient_norm"}
     assert agent.update_means.drain() == {}
 
