@@ -30,6 +30,7 @@ values: dict[object, st.SearchStrategy[object]] = {
     float: finite,
     str: st.sampled_from(["pong", "breakout"]),
     tuple[float, ...]: st.lists(finite, min_size=1).map(tuple),
+    dict[str, float]: st.dictionaries(st.text(), finite),
 }
 
 
