@@ -156,7 +156,8 @@ class NetworkConfig:
     SI)."""
 
     max_tasks: int = 32
-    """Tasks the network has room for; a recogniser that finds more is stopped there."""
+    """Tasks the network has gains and biases for; one more ends the run with an error.
+    Keep a recogniser's ``max_contexts`` at or below it."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is unknown or out of range."""

@@ -16,7 +16,7 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from clrl import config_file
 from clrl.checkpoint import read_checkpoint, write_checkpoint
 from clrl.config import AgentConfig, RunConfig
-from clrl.errors import MemoryBudgetError
+from clrl.errors import ClrlError, DivergenceError, MemoryBudgetError
 from clrl.progress import Listener
 from clrl.records import Evaluation, RecordWriter
 from clrl.rl.atari import PROTOCOLS, AtariGame, rom_path
@@ -40,6 +40,8 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
         MemoryBudgetError: The replay memories would not fit; nothing was started.
         DivergenceError: Loss, penalty or gradient stopped being finite; records are
             kept, and no checkpoint of the broken weights is written.
+        ConfigError: The recogniser found more tasks than the network has room for; a
+            checkpoint of where the run was is kept.
         KeyboardInterrupt: After a checkpoint of where the run was.
     """
     check_memory(config)
@@ -64,7 +66,9 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
         )
         try:
             agent.learn(sequence.total_steps, recorder, log_interval=None)  # type: ignore[arg-type]
-        except KeyboardInterrupt:
+        except DivergenceError:
+            raise  # the weights are broken
+        except (KeyboardInterrupt, ClrlError):
             save(agent, directory)
             raise
         save(agent, directory)

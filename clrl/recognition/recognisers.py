@@ -58,7 +58,8 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
         update_period_steps: Agent decisions, summed over parallel environments, for
             each model update, but at most one in a step of the vector environment
             (table S2: 4).
-        max_contexts: No more contexts than this are made (paper: no limit).
+        max_contexts: No more contexts than this are made (paper: no limit); the default
+            is as many as a network has gains and biases for.
         debounce_windows: Further windows in a row that a new label must win before it
             is given out (paper: 0).
     """
@@ -67,7 +68,7 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
     prior: float = 0.01
     window_updates: int = 4
     update_period_steps: int = 4
-    max_contexts: int = 64
+    max_contexts: int = 32
     # Unlike the paper (0): a window that straddles a switch, or in which the screen
     # flashes, fits no trained model, so the hold-out wins it and a false context is
     # made: one for three games in six visits, none with 1 or more.

@@ -81,3 +81,18 @@ def test_a_sequence_that_does_not_fit_in_memory_is_refused_before_it_starts(
     assert "need 16.5 GiB" in said
     assert "lower agent.buffer_size" in said
     assert not (tmp_path / "a").exists()
+
+
+def test_a_run_that_finds_more_tasks_than_it_has_room_for_keeps_its_agent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "--games=breakout,pong",
+        "--recogniser=oracle",
+        "--network.max_tasks=1",
+    ]
+    sizes = ["--sequence.visit_steps=400", "--sequence.visits_per_game=1"]
+    code = main([*SMALL, *arguments, *sizes, f"--runs_dir={tmp_path}", "--name=a"])
+    assert code == 2
+    assert "max_tasks" in capsys.readouterr().err
+    assert "policy" in read_checkpoint(tmp_path / "a" / "checkpoint")
