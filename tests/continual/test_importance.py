@@ -5,14 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from clrl.continual.importance import (
     FisherDiagonal,
     LabelChoice,
     LogLikelihood,
-    Outcomes,
     UniformImportance,
     UnitMean,
     empirical,
@@ -29,6 +27,7 @@ from .toy import (
     GainNetwork,
     LinearNetwork,
     OddNetwork,
+    OfOutputs,
     ToyBatch,
     cut,
     one_backward_pass_per_example,
@@ -39,25 +38,8 @@ from .toy import (
 IMAGES = (11, 2, 7, 7)
 
 
-class SquaredNorm:
-    """The statistic of MAS: the squared 2-norm of the outputs, which needs no label."""
-
-    def inputs(self, batch: ToyBatch) -> Tensor:
-        return batch.inputs
-
-    def outcomes(
-        self,
-        network: ContinualNetwork,
-        outputs: Float[Tensor, "B A"],
-        batch: ToyBatch,
-        generator: torch.Generator,
-    ) -> Outcomes:
-        return Outcomes(torch.ones(1, len(batch.task)), batch.labels[None])
-
-    def __call__(
-        self, outputs: Float[Tensor, "B A"], labels: Int64[Tensor, "B"]
-    ) -> Float[Tensor, "B"]:
-        return outputs.square().sum(1)
+# The statistic of MAS: the squared 2-norm of the outputs.
+SQUARED_NORM = OfOutputs(lambda outputs: outputs.square().sum(1))
 
 
 def fisher(labels: LabelChoice, seed: int = 0) -> FisherDiagonal[ToyBatch]:
@@ -88,7 +70,7 @@ def test_mean_of_absolute_gradients_equals_one_backward_pass_per_example(
     make: Callable[[], ContinualNetwork],
 ) -> None:
     batch = toy_batch(IMAGES if make is GainNetwork else (11, 2, 5, 5))
-    args = (SquaredNorm(), torch.abs, seeded(0))
+    args = (SQUARED_NORM, torch.abs, seeded(0))
     got = mean_over_examples(make(), cut(batch, [8, 3]), *args)
     expected = one_backward_pass_per_example(make(), [batch], *args)
     for name in expected:
@@ -257,17 +239,12 @@ def test_unit_mean_keeps_the_proportions_and_averages_one() -> None:
 def test_unit_mean_holds_a_task_equally_hard_however_large_its_outputs_are() -> None:
     batch = toy_batch(IMAGES)
 
-    class LouderNorm(SquaredNorm):
-        def __call__(
-            self, outputs: Float[Tensor, "B A"], labels: Int64[Tensor, "B"]
-        ) -> Float[Tensor, "B"]:
-            return 100 * super().__call__(outputs, labels)
-
+    louder = OfOutputs(lambda outputs: 100 * SQUARED_NORM.scalar(outputs))
     quiet, loud = (
         UnitMean(
             FisherDiagonal(statistic=statistic, max_batches=1, generator=seeded(0))
         )(GainNetwork(), [batch])
-        for statistic in (SquaredNorm(), LouderNorm())
+        for statistic in (SQUARED_NORM, louder)
     )
     for name in quiet:
         torch.testing.assert_close(loud[name], quiet[name], rtol=1e-4, atol=1e-6)

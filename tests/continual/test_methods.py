@@ -2,10 +2,10 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
-from clrl.continual.importance import LogLikelihood, Outcomes, empirical, exact, sampled
+from clrl.continual.importance import LogLikelihood, empirical, exact, sampled
 from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import (
     EWC,
@@ -19,7 +19,7 @@ from clrl.continual.methods import (
 from clrl.continual.network import ContinualNetwork
 from clrl.errors import ConfigError
 
-from .toy import LinearNetwork, ToyBatch, seeded, toy_batch
+from .toy import LinearNetwork, OfOutputs, ToyBatch, seeded, toy_batch
 
 
 def domain() -> Domain[ToyBatch]:
@@ -33,25 +33,8 @@ def domain() -> Domain[ToyBatch]:
     )
 
 
-class GaussianMean:
-    """``s`` whose Fisher is that of the mean of a unit Gaussian: the first output."""
-
-    def inputs(self, batch: ToyBatch) -> Tensor:
-        return batch.inputs
-
-    def outcomes(
-        self,
-        network: ContinualNetwork,
-        outputs: Float[Tensor, "B A"],
-        batch: ToyBatch,
-        generator: torch.Generator,
-    ) -> Outcomes:
-        return Outcomes(torch.ones(1, len(batch.task)), batch.labels[None])
-
-    def __call__(
-        self, outputs: Float[Tensor, "B A"], labels: Int64[Tensor, "B"]
-    ) -> Float[Tensor, "B"]:
-        return outputs[:, 0]
+# ``s`` whose Fisher is that of the mean of a unit Gaussian: the first output.
+GAUSSIAN_MEAN = OfOutputs(lambda outputs: outputs[:, 0])
 
 
 def squared_error(network: ContinualNetwork, batch: ToyBatch) -> Float[Tensor, "B"]:
@@ -87,7 +70,7 @@ def losses_after_both_tasks(config: MethodConfig) -> tuple[float, float]:
         optimizer=torch.optim.SGD(network.parameters(), lr=0.05),
         objective=squared_error,
         method=config.build(
-            Domain(statistics={"gaussian": GaussianMean()}, generator=seeded(0))
+            Domain(statistics={"gaussian": GAUSSIAN_MEAN}, generator=seeded(0))
         ),
     )
     for task, batch in enumerate(tasks):

@@ -1,13 +1,14 @@
 """Small networks, batches and slow twins for the tests of the continual core."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from clrl.continual.importance import Statistic
+from clrl.continual.importance import Outcomes, Statistic
 from clrl.continual.network import ContinualNetwork, TaskOwned
 from clrl.types import Parameters
 
@@ -33,6 +34,30 @@ def toy_batch(shape: tuple[int, ...], seed: int = 0) -> ToyBatch:
         labels=torch.randint(CLASSES, (shape[0],), generator=g),
         task=torch.randint(TASKS, (shape[0],), generator=g),
     )
+
+
+@dataclass(frozen=True)
+class OfOutputs:
+    """A statistic that looks at the outputs alone and needs no label."""
+
+    scalar: Callable[[Tensor], Tensor]
+
+    def inputs(self, batch: ToyBatch) -> Tensor:
+        return batch.inputs
+
+    def outcomes(
+        self,
+        network: ContinualNetwork,
+        outputs: Float[Tensor, "B A"],
+        batch: ToyBatch,
+        generator: torch.Generator,
+    ) -> Outcomes:
+        return Outcomes(torch.ones(1, len(batch.task)), batch.labels[None])
+
+    def __call__(
+        self, outputs: Float[Tensor, "B A"], labels: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B"]:
+        return self.scalar(outputs)
 
 
 def cut(batch: ToyBatch, sizes: Iterable[int]) -> list[ToyBatch]:
