@@ -13,7 +13,7 @@ import torch
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
-from clrl import config_file
+from clrl import allocator, config_file
 from clrl.checkpoint import read_checkpoint, write_checkpoint
 from clrl.config import AgentConfig, RunConfig
 from clrl.errors import ClrlError, DivergenceError, MemoryBudgetError
@@ -45,6 +45,7 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
         KeyboardInterrupt: After a checkpoint of where the run was.
     """
     check_memory(config)
+    allocator.keep_freed_memory()
     protocol = PROTOCOLS[config.sequence.protocol]
     directory.write_provenance(
         protocol=str(protocol), rom_md5s=rom_md5s(config), command=sys.argv
@@ -161,6 +162,7 @@ def make_agent(config: RunConfig, sequence: GameSequence) -> ContinualDQN:
             "network": config.network.name,
             "task_gains": config.network.task_gains,
             "max_tasks": config.network.max_tasks,
+            "channels_last": True,
             **_optimizer(agent),
         },
         seed=config.seed,

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-import ale_py
-import gymnasium
 import torch
 from measurements import FULL, QUICK, Benchmark, Effort, Measurement
 from rich.console import Console
@@ -87,10 +85,9 @@ def main() -> None:
         "effort": dataclasses.asdict(effort),
         "machine": machine(),
     }
-    gymnasium.register_envs(ale_py)
     torch.manual_seed(arguments.seed)
     results = {}
-    with console.status("filling the replay memories") as status:
+    with console.status("starting the agents and filling their memories") as status:
         for name, result in Benchmark(effort, arguments.seed).measurements():
             results[name] = result
             status.update(f"{name}: {result.value:.4g} {result.unit}")

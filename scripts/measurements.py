@@ -6,36 +6,39 @@ candidates; a ratio is the median of the ratios within each turn.
 
 import dataclasses
 import functools
-import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3 import DQN
-from stable_baselines3.common.env_util import make_atari_env
-from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
+from subjects import (
+    BATCH_SIZE,
+    N_ACTIONS,
+    NUM_ENVS,
+    OurSubject,
+    Sb3SubjectOf1,
+    Sb3SubjectOf8,
+    Start,
+    SubjectProcess,
+    our_agent,
+    pong,
+)
 
+from clrl import allocator
 from clrl.continual.anchors import PerTaskAnchors
 from clrl.continual.importance import FisherDiagonal
 from clrl.continual.learner import ContinualLearner, Method
 from clrl.continual.penalty import QuadraticPenalty
 from clrl.recognition.recognisers import FlatForgetMeNotRecogniser
-from clrl.rl.atari import PROTOCOLS, AtariGame
-from clrl.rl.dqn import ContinualDQN
-from clrl.rl.game_sequence import GameSequence, Visit
 from clrl.rl.network import build_network
 from clrl.rl.objective import QGaussian, QLearning
 from clrl.rl.replay import ReplayBatch
 
-NUM_ENVS = 8
-BATCH_SIZE = 32
-TRAIN_FREQ_STEPS = 4  # agent steps for each update
-BUFFER_SIZE = 10_000
-EPS = 0.05  # of ε-greedy, from the first update on
+FRAMES = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 IMPORTANCE_EXAMPLES = 3_200  # of a task that is left: table S2 of Kirkpatrick et al.
 
 
@@ -134,74 +137,11 @@ def thread_counts(cores: int) -> list[int]:
     return sorted({min(2**i, cores) for i in range(cores.bit_length() + 1)})
 
 
-def pong() -> GameSequence:
-    """Pong without end through ale-py's vector environment."""
-    return GameSequence(
-        [Visit("pong", steps=10**12)],
-        lambda game, num_envs: AtariGame(game, num_envs, PROTOCOLS["nature"]),
-        num_envs=NUM_ENVS,
-        clip_rewards=True,
-    )
-
-
-def sb3_pong(num_envs: int, seed: int) -> VecEnv:
-    """The same game and rules through Stable-Baselines3's wrappers."""
-    env = make_atari_env(
-        "PongNoFrameskip-v4",
-        n_envs=num_envs,
-        seed=seed,
-        env_kwargs={"full_action_space": True},
-    )
-    return VecFrameStack(env, n_stack=4)
-
-
-def our_agent(effort: Effort, seed: int) -> ContinualDQN:
-    """ContinualDQN, without whatever Stable-Baselines3's DQN does not have."""
-    return ContinualDQN(
-        "CnnPolicy",
-        pong(),
-        # As clrl train sets it.
-        policy_kwargs={"optimizer_kwargs": {"fused": True}},
-        buffer_size=BUFFER_SIZE,
-        learning_starts=effort.warm_up_steps,
-        batch_size=BATCH_SIZE,
-        train_freq=TRAIN_FREQ_STEPS,
-        exploration_initial_eps=EPS,
-        exploration_final_eps=EPS,
-        double_q=False,
-        n_stack=4,
-        seed=seed,
-        device="cpu",
-    )
-
-
-def sb3_agent(num_envs: int, effort: Effort, seed: int) -> DQN:
-    """DQN with one update for each ``TRAIN_FREQ_STEPS`` agent steps.
-
-    Its ``train_freq`` counts steps of all environments at once.
-    """
-    vector_steps = max(1, TRAIN_FREQ_STEPS // num_envs)
-    return DQN(
-        "CnnPolicy",
-        sb3_pong(num_envs, seed),
-        buffer_size=BUFFER_SIZE,
-        learning_starts=effort.warm_up_steps,
-        batch_size=BATCH_SIZE,
-        train_freq=vector_steps,
-        gradient_steps=vector_steps * num_envs // TRAIN_FREQ_STEPS,
-        exploration_initial_eps=EPS,
-        exploration_final_eps=EPS,
-        optimize_memory_usage=False,
-        seed=seed,
-        device="cpu",
-    )
-
-
 class Benchmark:
     """The agents, and what is measured of them."""
 
     def __init__(self, effort: Effort, seed: int) -> None:
-        """Makes the agents and fills their memories.
+        """Starts the agents' processes.
 
         Args:
             effort: How long to measure.
@@ -211,14 +151,16 @@ class Benchmark:
         self._seed = seed
         self._rng = np.random.default_rng(seed)
         self._threads = torch.get_num_threads()
-        self._ours = our_agent(effort, seed)
-        self._train(self._ours, effort.warm_up_steps + NUM_ENVS)
-        # Before Stable-Baselines3's replay buffers, eight times the size, are filled.
-        self._peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        self._theirs = {n: sb3_agent(n, effort, seed) for n in (1, NUM_ENVS)}
-        for agent in self._theirs.values():
-            self._train(agent, effort.warm_up_steps + NUM_ENVS)
-        self._memory = self._ours.memories[0]
+        start = Start(warm_up_steps=effort.warm_up_steps, seed=seed)
+        self._ours = SubjectProcess(OurSubject, start)
+        self._theirs = {
+            1: SubjectProcess(Sb3SubjectOf1, start),
+            NUM_ENVS: SubjectProcess(Sb3SubjectOf8, start),
+        }
+        allocator.keep_freed_memory()
+        agent = our_agent(start)
+        agent.learn(effort.warm_up_steps)
+        self._memory = agent.memories[0]
         self._batch = self._memory.sample(BATCH_SIZE, self._rng)
 
     def measurements(self) -> Iterator[tuple[str, Measurement]]:
@@ -227,9 +169,12 @@ class Benchmark:
         full_loop, full_loop_of_8 = self.full_loops()
         yield "full_loop_exact_vs_sb3", full_loop
         yield "full_loop_exact_vs_sb3_8_envs", full_loop_of_8
-        yield "environment_vs_sb3", self.environment()
-        yield "acting_vs_sb3", self.acting()
         yield "update_vs_sb3", self.update()
+        yield "acting_vs_sb3", self.acting()
+        yield "environment_vs_sb3", self.environment()
+        yield "peak_rss", Measurement(value=self._ours.peak_kib() / 1024, unit="MiB")
+        for process in (self._ours, *self._theirs.values()):
+            process.close()
         ewc = self.ewc_overhead((1, 20))
         yield "ewc_overhead_1", ewc[1]
         yield "ewc_overhead_20", ewc[20]
@@ -237,7 +182,6 @@ class Benchmark:
         yield "recognition_overhead", self.recognition(NUM_ENVS / steps_per_second)
         yield "importance_at_a_switch", self.importance()
         yield "replay_bytes_per_transition", self.replay_bytes()
-        yield "peak_rss", Measurement(value=self._peak_kib / 1024, unit="MiB")
 
     def full_loops(self) -> tuple[Measurement, Measurement]:
         """Agent steps per second of acting, playing, storing and learning.
@@ -247,56 +191,39 @@ class Benchmark:
             each at its best number of threads.
         """
         steps = self._effort.steps
-        candidates = {"clrl": functools.partial(self._train, self._ours, steps)}
-        for threads in thread_counts(self._threads):
-            for num_envs, agent in self._theirs.items():
-                candidates[f"sb3_{threads}_threads_{num_envs}_envs"] = (
-                    functools.partial(self._train, agent, steps, threads)
-                )
-        turns = alternate(candidates, self._effort.repetitions)
+        turns = self._compare("train", steps)
         of_one, of_eight = (
             {n: t for n, t in turns.items() if n == "clrl" or n.endswith(f"_{k}_envs")}
-            for k in (1, NUM_ENVS)
+            for k in self._theirs
         )
         return speed_up(of_one, steps, "steps"), speed_up(of_eight, steps, "steps")
-
-    def environment(self) -> Measurement:
-        """Agent steps per second of the environments alone, with random actions."""
-        env_steps = 4 * self._effort.calls * NUM_ENVS
-        agents = {f"sb3_{n}_envs": agent for n, agent in self._theirs.items()}
-        candidates: dict[str, Callable[[], object]] = {
-            name: functools.partial(self._play, agent, env_steps)
-            for name, agent in {"clrl": self._ours, **agents}.items()
-        }
-        turns = alternate(candidates, self._effort.repetitions)
-        return speed_up(turns, env_steps, "steps")
-
-    def acting(self) -> Measurement:
-        """Greedy actions per second for eight observations at a time."""
-        observations = self._batch.observations[:NUM_ENVS].numpy()
-        theirs = self._theirs[NUM_ENVS]
-        calls = self._effort.calls
-        candidates = {
-            "clrl": repeat(lambda: self._ours.act(observations, 0.0, self._rng), calls),
-            "sb3": repeat(
-                lambda: theirs.predict(observations, deterministic=True), calls
-            ),
-        }
-        turns = alternate(candidates, self._effort.repetitions)
-        return speed_up(turns, calls * NUM_ENVS, "actions")
 
     def update(self) -> Measurement:
         """Updates per second, sampling included."""
         calls = self._effort.calls
+        return speed_up(self._compare("update", calls), calls, "updates")
 
-        def ours() -> None:
-            self._ours._steps_owed = calls * TRAIN_FREQ_STEPS
-            self._ours.train(1, BATCH_SIZE)
+    def acting(self) -> Measurement:
+        """Greedy actions per second for eight observations at a time."""
+        calls = 4 * self._effort.calls
+        return speed_up(self._compare("act", calls), calls * NUM_ENVS, "actions")
 
-        theirs = functools.partial(self._theirs[NUM_ENVS].train, calls, BATCH_SIZE)
-        candidates: dict[str, Callable[[], object]] = {"clrl": ours, "sb3": theirs}
-        turns = alternate(candidates, self._effort.repetitions)
-        return speed_up(turns, calls, "updates")
+    def environment(self) -> Measurement:
+        """Agent steps per second of the environments alone, with random actions."""
+        steps = 4 * self._effort.calls * NUM_ENVS
+        return speed_up(self._compare("play", steps), steps, "steps")
+
+    def _compare(self, work: str, amount: int) -> Turns:
+        """Ours with torch's threads in turn with theirs with each number of threads."""
+        candidates: dict[str, Callable[[], object]] = {
+            "clrl": lambda: self._ours.run(work, amount, self._threads)
+        }
+        for threads in thread_counts(self._threads):
+            for num_envs, process in self._theirs.items():
+                candidates[f"sb3_{threads}_threads_{num_envs}_envs"] = (
+                    functools.partial(process.run, work, amount, threads)
+                )
+        return alternate(candidates, self._effort.repetitions)
 
     def ewc_overhead(self, tasks: tuple[int, ...]) -> dict[int, Measurement]:
         """Time of an update with EWC's penalty on ``tasks`` tasks over one without."""
@@ -321,7 +248,7 @@ class Benchmark:
     def recognition(self, vector_step_seconds: float) -> Measurement:
         """Time of flat forget-me-not over that of a step of all environments."""
         recogniser = FlatForgetMeNotRecogniser().build(lambda: 0)
-        frames = self._play(self._ours, 128 * self._effort.calls)
+        frames = list(self._frames(16 * self._effort.calls))
 
         def watch() -> None:
             for frame in frames:
@@ -337,9 +264,7 @@ class Benchmark:
 
     def importance(self) -> Measurement:
         """Seconds of the Fisher of 3,200 examples for the EWC paper's network."""
-        space = self._ours.observation_space
-        assert isinstance(space, spaces.Box)
-        network = build_network("kirkpatrick2017", space, 18, task_gains=True)
+        network = build_network("kirkpatrick2017", FRAMES, N_ACTIONS, task_gains=True)
         batches = self._effort.importance_batches
         fisher = FisherDiagonal[ReplayBatch](
             statistic=QGaussian(),
@@ -361,30 +286,20 @@ class Benchmark:
         size = float(self._memory.bytes_per_transition)
         return Measurement(value=size, unit="bytes")
 
-    def _train(self, agent: DQN, steps: int, threads: int | None = None) -> None:
-        torch.set_num_threads(threads or self._threads)
-        agent.learn(steps, reset_num_timesteps=False)
-        torch.set_num_threads(self._threads)
-
-    def _play(self, agent: DQN, steps: int) -> list[np.ndarray]:
-        """Plays at random; the agent must not learn from its environment afterwards.
-
-        Returns:
-            The newest frame of each observation, [N, H, W] for each vector step.
-        """
-        assert agent.env is not None
-        frames = []
-        for _ in range(steps // agent.env.num_envs):
-            actions = self._rng.integers(18, size=agent.env.num_envs)
-            observations = agent.env.step(actions)[0]
-            assert isinstance(observations, np.ndarray)
-            frames.append(observations[:, -1])
-        return frames
+    def _frames(self, vector_steps: int) -> Iterator[np.ndarray]:
+        """The newest frame of each game, [N, H, W], in each step of random play."""
+        with closing(pong()) as games:
+            games.reset()
+            for _ in range(vector_steps):
+                actions = self._rng.integers(N_ACTIONS, size=NUM_ENVS)
+                observations = games.step(actions)[0]
+                assert isinstance(observations, np.ndarray)
+                yield observations[:, -1]
 
     def _learner(self, anchors: int) -> ContinualLearner[ReplayBatch]:
-        space = self._ours.observation_space
-        assert isinstance(space, spaces.Box)
-        network, target = (build_network("nature", space, 18) for _ in range(2))
+        network, target = (build_network("nature", FRAMES, N_ACTIONS) for _ in range(2))
+        for one in (network, target):
+            one.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         penalty = QuadraticPenalty(1e-3, PerTaskAnchors())
         parameters = {
             name: parameter.detach()

@@ -1,0 +1,223 @@
+"""The agents that are compared, each in a process of its own.
+
+A process has one allocator, one pool of threads and one set of caches: sharing them,
+candidates would speed up or slow down each other.
+"""
+
+import resource
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import ale_py
+import gymnasium
+import numpy as np
+import torch
+from stable_baselines3 import DQN
+from stable_baselines3.common.env_util import make_atari_env
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
+
+from clrl import allocator
+from clrl.rl.atari import PROTOCOLS, AtariGame
+from clrl.rl.dqn import ContinualDQN
+from clrl.rl.game_sequence import GameSequence, Visit
+
+NUM_ENVS = 8
+BATCH_SIZE = 32
+TRAIN_FREQ_STEPS = 4  # agent steps for each update
+BUFFER_SIZE = 10_000
+EPS = 0.05  # of ε-greedy, from the first update on
+N_ACTIONS = 18
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """How an agent's process starts.
+
+    Attributes:
+        warm_up_steps: Agent steps before learning starts; they fill the memories.
+        seed: Of everything random.
+    """
+
+    warm_up_steps: int
+    seed: int
+
+
+class Subject:
+    """An agent whose parts can be run by themselves."""
+
+    def __init__(self, agent: DQN, warm_up_steps: int) -> None:
+        """Fills the agent's memory."""
+        self._agent = agent
+        self._rng = np.random.default_rng(0)
+        self.train(warm_up_steps + NUM_ENVS)
+        self._peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def train(self, steps: int) -> None:
+        """``steps`` agent steps of acting, playing, storing and learning."""
+        self._agent.learn(steps, reset_num_timesteps=False)
+
+    def update(self, updates: int) -> None:
+        """Nothing but ``updates`` updates, sampling included."""
+        self._agent.train(updates, BATCH_SIZE)
+
+    def act(self, calls: int) -> None:
+        """Greedy actions for ``NUM_ENVS`` random observations, ``calls`` times."""
+        observations = self._observations()
+        for _ in range(calls):
+            self._agent.predict(observations, deterministic=True)
+
+    def play(self, steps: int) -> None:
+        """``steps`` agent steps of random play; nothing may be learnt afterwards."""
+        env = self._agent.env
+        assert env is not None
+        for _ in range(steps // env.num_envs):
+            env.step(self._rng.integers(N_ACTIONS, size=env.num_envs))
+
+    def peak_kib(self) -> int:
+        """Resident memory of the process at its largest, after the memory filled."""
+        return self._peak_kib
+
+    def _observations(self) -> np.ndarray:
+        shape = (NUM_ENVS, 4, 84, 84)
+        return self._rng.integers(256, size=shape, dtype=np.uint8)
+
+
+class OurSubject(Subject):
+    """ContinualDQN, without whatever Stable-Baselines3's DQN does not have."""
+
+    _agent: ContinualDQN
+
+    def __init__(self, start: Start) -> None:
+        """Prepares the process as ``clrl train`` does."""
+        allocator.keep_freed_memory()
+        super().__init__(our_agent(start), start.warm_up_steps)
+
+    def update(self, updates: int) -> None:
+        """Nothing but ``updates`` updates, sampling included."""
+        self._agent._steps_owed = updates * TRAIN_FREQ_STEPS
+        self._agent.train(1, BATCH_SIZE)
+
+    def act(self, calls: int) -> None:
+        """Greedy actions for ``NUM_ENVS`` random observations, ``calls`` times."""
+        observations = self._observations()
+        for _ in range(calls):
+            self._agent.act(observations, 0.0, self._rng)
+
+
+class Sb3SubjectOf1(Subject):
+    """Stable-Baselines3's DQN with one environment, its default."""
+
+    num_envs = 1
+
+    def __init__(self, start: Start) -> None:
+        """One update for each ``TRAIN_FREQ_STEPS`` agent steps."""
+        # Its train_freq counts steps of all environments at once.
+        vector_steps = max(1, TRAIN_FREQ_STEPS // self.num_envs)
+        agent = DQN(
+            "CnnPolicy",
+            sb3_pong(self.num_envs, start.seed),
+            buffer_size=BUFFER_SIZE,
+            learning_starts=start.warm_up_steps,
+            batch_size=BATCH_SIZE,
+            train_freq=vector_steps,
+            gradient_steps=vector_steps * self.num_envs // TRAIN_FREQ_STEPS,
+            exploration_initial_eps=EPS,
+            exploration_final_eps=EPS,
+            optimize_memory_usage=False,
+            seed=start.seed,
+            device="cpu",
+        )
+        super().__init__(agent, start.warm_up_steps)
+
+
+class Sb3SubjectOf8(Sb3SubjectOf1):
+    """Stable-Baselines3's DQN with as many environments as ours."""
+
+    num_envs = NUM_ENVS
+
+
+class SubjectProcess:
+    """A subject in a process of its own."""
+
+    def __init__(self, make: Callable[[Start], Subject], start: Start) -> None:
+        """Starts the process; its subject is ready when ``run`` first returns."""
+        self._pool = ProcessPoolExecutor(
+            1, get_context("spawn"), initializer=_start, initargs=(make, start)
+        )
+
+    def run(self, work: str, amount: int, threads: int) -> None:
+        """Lets the subject do ``amount`` of the method ``work`` and waits for it."""
+        self._pool.submit(_run, work, amount, threads).result()
+
+    def peak_kib(self) -> int:
+        """As ``Subject.peak_kib``."""
+        return self._pool.submit(_peak_kib).result()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._pool.shutdown()
+
+
+def our_agent(start: Start) -> ContinualDQN:
+    """ContinualDQN on Pong, its arithmetic chosen as ``clrl train`` chooses it."""
+    return ContinualDQN(
+        "CnnPolicy",
+        pong(),
+        policy_kwargs={
+            "channels_last": True,
+            "optimizer_kwargs": {"fused": True},
+        },
+        buffer_size=BUFFER_SIZE,
+        learning_starts=start.warm_up_steps,
+        batch_size=BATCH_SIZE,
+        train_freq=TRAIN_FREQ_STEPS,
+        exploration_initial_eps=EPS,
+        exploration_final_eps=EPS,
+        double_q=False,
+        n_stack=4,
+        seed=start.seed,
+        device="cpu",
+    )
+
+
+def pong() -> GameSequence:
+    """Pong without end through ale-py's vector environment."""
+    return GameSequence(
+        [Visit("pong", steps=10**12)],
+        lambda game, num_envs: AtariGame(game, num_envs, PROTOCOLS["nature"]),
+        num_envs=NUM_ENVS,
+        clip_rewards=True,
+    )
+
+
+def sb3_pong(num_envs: int, seed: int) -> VecEnv:
+    """The same game and rules through Stable-Baselines3's wrappers."""
+    gymnasium.register_envs(ale_py)
+    env = make_atari_env(
+        "PongNoFrameskip-v4",
+        n_envs=num_envs,
+        seed=seed,
+        env_kwargs={"full_action_space": True},
+    )
+    return VecFrameStack(env, n_stack=4)
+
+
+_subject: Subject
+"""Of this process."""
+
+
+def _start(make: Callable[[Start], Subject], start: Start) -> None:
+    global _subject  # noqa: PLW0603 - what a process pool's initialiser can set
+    torch.manual_seed(start.seed)
+    _subject = make(start)
+
+
+def _run(work: str, amount: int, threads: int) -> None:
+    torch.set_num_threads(threads)
+    getattr(_subject, work)(amount)
+
+
+def _peak_kib() -> int:
+    return _subject.peak_kib()
