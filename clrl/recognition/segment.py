@@ -95,3 +95,21 @@ class Segment:
             place = int(rng.integers(self.length + 1))
             if place < self.reservoir_size:
                 self.reservoir[place] = observation.copy()
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A copy of what was learnt from the segment, without the candidates."""
+        return {
+            "span": np.array([self.start, self.length], np.int64),
+            "evidence": self.evidence.copy(),
+            "log_likelihood": self.log_likelihood.copy(),
+            "log_evidence": self.log_evidence.copy(),
+            "reservoir": np.array(self.reservoir),
+        }
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Continues from a saved state; the candidates must be those of then."""
+        self.start, self.length = (int(value) for value in state["span"])
+        self.evidence = state["evidence"].copy()
+        self.log_likelihood = state["log_likelihood"].copy()
+        self.log_evidence = state["log_evidence"].copy()
+        self.reservoir = list(state["reservoir"].copy())
