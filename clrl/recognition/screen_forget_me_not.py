@@ -6,7 +6,7 @@ from jaxtyping import Float64, UInt8
 from clrl.recognition.density import PixelDirichlet
 from clrl.recognition.forget_me_not import ForgetMeNot
 from clrl.recognition.model_pool import ContextPool
-from clrl.recognition.pixel_model import grey_bins
+from clrl.recognition.pixel_model import expected_screen, grey_bins
 from clrl.recognition.sampling import FrameSampling
 from clrl.types import TaskId
 
@@ -100,6 +100,20 @@ class ScreenForgetMeNot:
             return 0
         best = known[log_likelihood[known].argmax()]
         return int(candidates.identities[0, best])
+
+    def expected_screens(self) -> Float64[np.ndarray, "C 42 42"]:
+        """What each context's model expects to see: mean grey levels, 0 to 255.
+
+        Before the first context is learnt, what the untrained model expects.
+        """
+        candidates = self._process.pool.candidates
+        known = np.flatnonzero(candidates.identities[0] >= 0)
+        return np.stack(
+            [
+                expected_screen(counts[:-1], self._density.bins, self._density.prior)
+                for counts in candidates.models[0, known if len(known) else [0]]
+            ]
+        )
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The process, and how far it is."""
