@@ -24,7 +24,7 @@ def recogniser(
     return ScreenForgetMeNot(
         bins=bins,
         prior=0.02,
-        min_segment_updates=MIN_SEGMENT,
+        segment_updates=MIN_SEGMENT,
         update_period_steps=update_period_steps,
         max_contexts=max_contexts,
         debounce_updates=debounce_updates,
