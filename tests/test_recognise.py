@@ -13,7 +13,7 @@ from clrl.progress import SilentListener
 from clrl.recognise import recognise
 from clrl.recognition.recognisers import RECOGNISERS
 
-SHORT = ["--sequence.visit_steps", "320", "--sequence.num_envs", "4"]
+SHORT = ["--sequence.visit_steps", "160", "--sequence.num_envs", "4"]
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +28,8 @@ def test_the_games_of_a_config_are_told_apart(recogniser: str) -> None:
     )
     stream = recognise(config, None, SilentListener())
     assert stream.games == ("pong", "breakout")
-    assert stream.total_steps == 4 * 320
-    assert stream.truth.starts.tolist() == [0, 320, 640, 960]
+    assert stream.total_steps == 4 * 160
+    assert stream.truth.starts.tolist() == [0, 160, 320, 480]
     measures = stream.measures()
     assert measures.contexts == 2
     assert measures.false_switches == 0
@@ -53,7 +53,9 @@ def test_the_oracle_is_always_right() -> None:
 
 
 def test_the_same_seed_gives_the_same_labels() -> None:
-    config = config_file.read_config(find_config("atari/smoke"), SHORT)
+    config = config_file.read_config(
+        find_config("atari/smoke"), [*SHORT, "--sequence.visits_per_game", "1"]
+    )
     first, second = (recognise(config, None, SilentListener()) for _ in range(2))
     assert first.labels.starts.tolist() == second.labels.starts.tolist()
     assert first.posterior.tolist() == second.posterior.tolist()
@@ -69,7 +71,7 @@ def test_the_command_leaves_pictures_and_numbers(
     names = {path.name for path in folder.iterdir()}
     assert names == {"recognition.json", "recognition.png", "contexts.png"}
     written = json.loads((folder / "recognition.json").read_text())
-    assert written["agent_steps"] == 4 * 320
+    assert written["agent_steps"] == 4 * 160
 
 
 def test_an_unknown_agent_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
