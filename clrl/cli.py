@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from rich.console import Console
 from rich.live import Live
@@ -25,10 +25,40 @@ from clrl.records import read_records
 from clrl.run_directory import RunDirectory, run_stem
 
 if TYPE_CHECKING:
-    from clrl.config import RunConfig
+    from clrl.config_common import CommonConfig
+    from clrl.records import Evaluation
     from clrl.summary import RunDescription
 
-LISTS = ("games", "methods", "recognisers", "networks", "configs")
+LISTS = (
+    "games",
+    "datasets",
+    "streams",
+    "methods",
+    "recognisers",
+    "networks",
+    "configs",
+)
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """The module that trains and evaluates the runs of a domain."""
+
+    def check(self, config: "CommonConfig") -> None:
+        """Refuses what is wrong with a config, before anything is written."""
+        ...
+
+    def train(
+        self, config: "CommonConfig", directory: RunDirectory, listener: Listener
+    ) -> None:
+        """Trains, and keeps what comes out."""
+        ...
+
+    def evaluate(
+        self, directory: RunDirectory, episodes: int | None, listener: Listener
+    ) -> list["Evaluation"]:
+        """Scores all tasks with what was kept."""
+        ...
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clrl",
-        description="One agent, a sequence of Atari games, and what it remembers.",
+        description="One learner, a sequence of games or tasks, and what it remembers.",
         allow_abbrev=False,
     )
     version = importlib.metadata.version("clrl")
@@ -73,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser(
         "train",
-        help="train an agent on a sequence of games and report",
+        help="train on a sequence of games or tasks, and report",
         usage="clrl train CONFIG [--key value ...]",
         add_help=False,
         allow_abbrev=False,
@@ -82,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("-h", "--help", action="store_true")
 
     evaluate = commands.add_parser(
-        "evaluate", help="play a trained agent's games again, without learning"
+        "evaluate", help="score what a run has trained on all its games or tasks again"
     )
     evaluate.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
     evaluate.add_argument("--episodes", type=int, help="of each game")
@@ -101,23 +131,20 @@ def _train(out: Console, options: argparse.Namespace, overrides: list[str]) -> i
             f"{', '.join(config_files())}."
         )
     from clrl import config_file
-    from clrl.config import check_games
-    from clrl.rl.atari import game_names
 
     config = config_file.read_config(find_config(options.config), overrides)
-    check_games(config.games, game_names())
+    runner = _runner(config)
+    runner.check(config)
     description = config_file.describe(config)
     directory = _new_directory(config, description)
     directory.config.write_text(config_file.to_yaml(config), encoding="utf-8")
-    _line(out, f"{directory.path}: {', '.join(config.games)}")
+    _line(out, f"{directory.path}: {', '.join(config.task_names)}")
     _line(out, f"tensorboard --logdir {directory.tensorboard}")
-
-    from clrl import run
 
     started = time.perf_counter()
     try:
         with _listener(out) as listener, _terminable():
-            run.train(config, directory, listener)
+            runner.train(config, directory, listener)
         code = 0
     except KeyboardInterrupt:
         _line(out, f"interrupted; what there is so far is in {directory.path}")
@@ -142,11 +169,26 @@ def _train_help(out: Console, config: str | None, overrides: list[str]) -> int:
     return 0
 
 
-def _new_directory(config: "RunConfig", description: "RunDescription") -> RunDirectory:
+def _runner(config: "CommonConfig") -> "Runner":
+    """What runs a config; only the modules of its own domain are imported."""
+    from clrl.config_supervised import SupervisedRunConfig
+
+    if isinstance(config, SupervisedRunConfig):
+        from clrl import run_supervised
+
+        return cast("Runner", run_supervised)
+    from clrl import run
+
+    return cast("Runner", run)
+
+
+def _new_directory(
+    config: "CommonConfig", description: "RunDescription"
+) -> RunDirectory:
     if config.name is not None:
         return RunDirectory.create(config.runs_dir, config.name)
     stem = run_stem(
-        description.method, description.recogniser, config.games, config.seed
+        description.method, description.recogniser, config.subject, config.seed
     )
     return RunDirectory.create_numbered(config.runs_dir, stem)
 
@@ -175,12 +217,13 @@ def _evaluate(out: Console, options: argparse.Namespace) -> int:
     directory = RunDirectory.open(options.run)
     if options.episodes is not None and options.episodes < 1:
         raise ConfigError(f"--episodes must be at least 1, got {options.episodes}.")
-    from clrl import run
+    from clrl import config_file
     from clrl.report.tables import evaluation_table
 
+    config = config_file.read_config(directory.config)
     with _listener(out) as listener:
-        scores = run.evaluate(directory, options.episodes, listener)
-    out.print(evaluation_table(scores))
+        scores = _runner(config).evaluate(directory, options.episodes, listener)
+    out.print(evaluation_table(scores, config.measure))
     return 0
 
 
@@ -200,6 +243,14 @@ def _listed(what: str) -> Iterator[tuple[str, str]]:
         from clrl.rl.atari import game_names
 
         yield from ((name, "") for name in game_names())
+    elif what == "datasets":
+        from clrl.supervised.data import DATASETS
+
+        yield from ((name, entry.meaning) for name, entry in DATASETS.items())
+    elif what == "streams":
+        from clrl.supervised.streams import STREAMS
+
+        yield from ((name, _first_line(cls)) for name, cls in STREAMS.items())
     elif what == "networks":
         from clrl.rl.network import ARCHITECTURES
 

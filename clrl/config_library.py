@@ -34,7 +34,8 @@ def find_config(name: str) -> Path:
         return path
     files = config_files()
     short = name.removeprefix("configs/").removesuffix(".yaml")
-    by_stem = {path.stem: path for path in files.values()}
+    # Where two folders have a file of the same name, the first folder's is meant.
+    by_stem = {path.stem: path for path in reversed(files.values())}
     found = files.get(short) or by_stem.get(short)
     if found is None:
         raise unknown_name("config", name, files)

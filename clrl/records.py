@@ -11,6 +11,10 @@ Records hold no wall-clock time, so the same run twice writes the same file. The
     random_policy   a uniformly random policy played a game
 
 Every record has ``agent_steps``: the agent's decisions so far, over all environments.
+
+In a supervised run a task stands for a game, a training example (counted each time it
+is shown) for an agent step, and an evaluation's one return is the accuracy. It has no
+episodes, no random policy, and an ``exploration_rate`` of 0.
 """
 
 import dataclasses

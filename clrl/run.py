@@ -1,4 +1,4 @@
-"""Puts a run together from its config, trains, and keeps what comes out."""
+"""Puts a run on games together from its config, trains, and keeps what comes out."""
 
 import dataclasses
 import hashlib
@@ -15,11 +15,11 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
 from clrl import allocator, config_file
 from clrl.checkpoint import read_checkpoint, write_checkpoint
-from clrl.config import AgentConfig, RunConfig
+from clrl.config import AgentConfig, RunConfig, check_games
 from clrl.errors import ClrlError, DivergenceError, MemoryBudgetError
 from clrl.progress import Listener
 from clrl.records import Evaluation, RecordWriter
-from clrl.rl.atari import PROTOCOLS, AtariGame, rom_path
+from clrl.rl.atari import PROTOCOLS, AtariGame, game_names, rom_path
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.evaluate import Evaluator
 from clrl.rl.game import MakeGame
@@ -28,9 +28,15 @@ from clrl.rl.policy import ContinualDQNPolicy
 from clrl.rl.recorder import Recorder, Schedule, evaluation_record
 from clrl.rl.replay import available_bytes, required_bytes
 from clrl.run_directory import RunDirectory
+from clrl.seeding import generator_of, stream_number
 
 N_STACK = 4
 """Frames in an observation (Mnih et al., 2015)."""
+
+
+def check(config: RunConfig) -> None:
+    """Raises ConfigError if a game is unknown."""
+    check_games(config.games, game_names())
 
 
 def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> None:
@@ -89,6 +95,7 @@ def evaluate(
         CheckpointError: There is no checkpoint, or it was altered.
     """
     config = config_file.read_config(directory.config)
+    assert isinstance(config, RunConfig)
     with closing(make_sequence(config)) as sequence:
         agent = make_agent(config, sequence)
         load(agent, directory)
@@ -108,7 +115,7 @@ def make_visits(config: RunConfig) -> list[Visit]:
         return fixed_visits(
             config.games, sequence.visits_per_game, sequence.visit_steps
         )
-    rng = np.random.default_rng([config.seed, _stream("order")])
+    rng = generator_of(config.seed, "order")
     return random_visits(
         config.games, sequence.visits_per_game, sequence.visit_steps, rng
     )
@@ -134,7 +141,7 @@ def make_evaluator(config: RunConfig, episodes: int) -> Evaluator:
         make_game=_game_maker(config, config.evaluation.max_episode_steps),
         episodes=episodes,
         exploration_eps=config.evaluation.exploration_eps,
-        seed=config.seed + _stream("evaluation"),
+        seed=config.seed + stream_number("evaluation"),
     )
 
 
@@ -254,11 +261,6 @@ def _optimizer(agent: AgentConfig) -> dict[str, Any]:
             "centered": True,
         },
     }
-
-
-def _stream(name: str) -> int:
-    """A number for a named stream of randomness, the same in every process."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:3])
 
 
 def _gib(count: float) -> str:

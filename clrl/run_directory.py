@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 
 from clrl.errors import ConfigError, unknown_name
 
@@ -118,14 +119,20 @@ class RunDirectory:
         return self.path / "scores.png"
 
     def write_provenance(
-        self, *, protocol: str, rom_md5s: Mapping[str, str], command: Sequence[str]
+        self,
+        *,
+        protocol: str,
+        command: Sequence[str],
+        rom_md5s: Mapping[str, str] = MappingProxyType({}),
+        data_md5s: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Writes down what would be needed to make the same run again.
 
         Args:
             protocol: The rules of the environment, in words.
-            rom_md5s: Hash of each game's ROM.
             command: The command line.
+            rom_md5s: Hash of each game's ROM.
+            data_md5s: Hash of each file of a data set.
         """
         content = {
             "command": list(command),
@@ -135,6 +142,7 @@ class RunDirectory:
             "platform": platform.platform(),
             "protocol": protocol,
             "rom_md5s": dict(rom_md5s),
+            "data_md5s": dict(data_md5s),
         }
         self.provenance.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 

@@ -1,9 +1,11 @@
 """Records of a run -> its results as numbers, ``summary.json``.
 
-Scores are mean raw returns. ACC, BWT, FWT and forgetting are computed on
-human-normalised scores (Nature-2015 humans where there is one), over the games that
-have one; the other games' normalised scores are null. A run that was interrupted is
-summarised up to the last stage at which every game was scored.
+Scores are mean raw returns, or accuracies in a supervised run. ACC, BWT, FWT and
+forgetting are computed on human-normalised scores (Nature-2015 humans where there is
+one), over the games that have one; the other games' normalised scores are null. Those
+of a supervised run are computed on the accuracies, and nothing is human-normalised. A
+run that was interrupted is summarised up to the last stage at which every game was
+scored.
 """
 
 import dataclasses
@@ -13,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from jaxtyping import Float64
@@ -34,6 +36,10 @@ LEARNED_STANDARD_ERRORS = 3
 """A game counts as learnt that many combined standard errors above random play."""
 
 
+Measure: TypeAlias = Literal["return", "accuracy"]
+"""What a score is: the mean raw return of a game, or the accuracy on a task."""
+
+
 class RunDescription(NamedTuple):
     """What a summary says about the run's config.
 
@@ -41,8 +47,9 @@ class RunDescription(NamedTuple):
         games: In the order of the score matrix's columns.
         method: By its name in the config.
         recogniser: By its name in the config.
-        protocol: Rules of the environment.
+        protocol: Rules of the environment; data set and stream of a supervised run.
         seed: Of the run.
+        measure: What a score is.
     """
 
     games: tuple[str, ...]
@@ -50,6 +57,7 @@ class RunDescription(NamedTuple):
     recogniser: str
     protocol: str
     seed: int
+    measure: Measure = "return"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +114,9 @@ class Summary:
     """The results of a run; field for field what ``summary.json`` holds.
 
     Attributes:
-        tasks: Games, in the order of the columns.
+        tasks: Games, or a supervised run's tasks, in the order of the columns.
         stages: ``before``, then game and number of the visit, such as ``pong #2``.
-        scores: Mean raw returns, a row for each stage.
+        scores: Mean raw returns or accuracies, a row for each stage.
         human_normalised: The same relative to random (0) and human (1); NaN where
             unknown.
         total_clipped: Sum over games of the final normalised score, at most 1 each.
@@ -121,12 +129,13 @@ class Summary:
         recogniser: By its name in the config.
         protocol: Rules of the environment.
         seed: Of the run.
-        agent_steps: Agent steps of training.
+        agent_steps: Agent steps of training, or examples.
         seconds: Wall-clock time of the run; NaN where unknown.
         visits: One for each visit.
         random_policy: By game.
         learned: Games whose return in their last visit is above the random policy's by
             3 combined standard errors or more.
+        measure: What a score is.
     """
 
     tasks: tuple[str, ...]
@@ -148,6 +157,7 @@ class Summary:
     visits: tuple[VisitSummary, ...]
     random_policy: dict[str, RandomSummary]
     learned: tuple[str, ...]
+    measure: Measure
 
 
 def summarise(
@@ -171,6 +181,8 @@ def summarise(
             "run go on for longer."
         )
     human = normalised_matrix(games, scores, "nature")
+    is_return = description.measure == "return"
+    comparable = human if is_return else scores
     visits = of_kind(run, records.Visit)
     trained = [games.index(v.game) for v in visits][: len(scores) - 1]
     visit_summaries = summarise_visits(run)
@@ -182,11 +194,13 @@ def summarise(
         stages=("before", *stage_names([games[j] for j in trained])),
         scores=_rows(scores),
         human_normalised=_rows(human),
-        total_clipped=transfer_matrix.total_clipped(human[-1]),
-        acc=transfer_matrix.average_score(human),
-        bwt=transfer_matrix.backward_transfer(human, trained),
-        fwt=transfer_matrix.forward_transfer(human, trained),
-        forgetting=transfer_matrix.forgetting(human, trained),
+        total_clipped=(
+            transfer_matrix.total_clipped(human[-1]) if is_return else math.nan
+        ),
+        acc=transfer_matrix.average_score(comparable),
+        bwt=transfer_matrix.backward_transfer(comparable, trained),
+        fwt=transfer_matrix.forward_transfer(comparable, trained),
+        forgetting=transfer_matrix.forgetting(comparable, trained),
         recognition=summarise_recognition(run, games),
         method=description.method,
         recogniser=description.recogniser,
@@ -197,6 +211,7 @@ def summarise(
         visits=visit_summaries,
         random_policy=random_policy,
         learned=learned_games(visit_summaries, random_policy),
+        measure=description.measure,
     )
 
 

@@ -46,6 +46,7 @@ KEYS = [
     "visits",
     "random_policy",
     "learned",
+    "measure",
 ]
 
 

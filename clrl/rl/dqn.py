@@ -24,9 +24,9 @@ from torch import Tensor
 from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import Domain, Finetune, MethodConfig
 from clrl.errors import ConfigError, DivergenceError
+from clrl.metrics import Consolidated, RunningMeans
 from clrl.recognition.recognisers import OneTaskRecogniser, RecogniserConfig
 from clrl.rl.exploration import EpsilonSchedule, TaskTimers
-from clrl.rl.metrics import Consolidated, RunningMeans
 from clrl.rl.objective import (
     GreedySoftmax,
     QGaussian,

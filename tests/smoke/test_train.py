@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from clrl.cli import main
+from clrl.config import RunConfig
 from clrl.config_file import read_config
 from clrl.records import Visit, read_records
 
@@ -48,7 +49,9 @@ def test_a_run_leaves_its_config_provenance_records_summary_and_picture(
     assert summary["tasks"] == ["pong", "breakout"]
     assert len(summary["scores"]) == 3
     assert summary["agent_steps"] == 2 * 320
-    assert read_config(run / "config.yaml").sequence.visit_steps == 320
+    config = read_config(run / "config.yaml")
+    assert isinstance(config, RunConfig)
+    assert config.sequence.visit_steps == 320
     provenance = json.loads((run / "provenance.json").read_text())
     assert set(provenance["rom_md5s"]) == {"pong", "breakout"}
     assert (run / "scores.png").read_bytes().startswith(b"\x89PNG")
