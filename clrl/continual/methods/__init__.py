@@ -5,15 +5,24 @@ from types import MappingProxyType
 
 from clrl.continual.methods.base import Domain, MethodConfig, Scale
 from clrl.continual.methods.baselines import Finetune
-from clrl.continual.methods.quadratic import EWC, L2, SI, OnlineEWC
+from clrl.continual.methods.quadratic import (
+    EWC,
+    L2,
+    MAS,
+    SI,
+    LocalMAS,
+    OnlineEWC,
+)
 
 __all__ = [
     "EWC",
     "L2",
+    "MAS",
     "METHODS",
     "SI",
     "Domain",
     "Finetune",
+    "LocalMAS",
     "MethodConfig",
     "OnlineEWC",
     "Scale",
@@ -26,6 +35,8 @@ METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
         "ewc": EWC,
         "online_ewc": OnlineEWC,
         "si": SI,
+        "mas": MAS,
+        "mas_local": LocalMAS,
     }
 )
 """The methods by the name a config gives them."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias
 
 import torch
+from torch import Tensor
 
 from clrl.continual.importance import (
     FisherDiagonal,
@@ -18,7 +19,7 @@ from clrl.errors import unknown_name
 from clrl.types import B
 
 Scale: TypeAlias = Literal["raw", "unit_mean"]
-"""``raw``: the Fisher as it is; ``unit_mean``: each task's divided by its mean."""
+"""``raw``: the importance as it is; ``unit_mean``: each task's divided by its mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,16 @@ class Domain(Generic[B]):
             max_batches=max_batches,
             generator=self.generator,
         )
-        return UnitMean(fisher) if scale == "unit_mean" else fisher
+        return scaled(fisher, scale)
+
+    def inputs(self, batch: B) -> Tensor:
+        """What the network is shown of ``batch``, [B, ...]."""
+        return next(iter(self.statistics.values())).inputs(batch)
+
+
+def scaled(importance: Importance[B], scale: Scale) -> Importance[B]:
+    """``importance`` with each task's divided by its mean, or as it is."""
+    return UnitMean(importance) if scale == "unit_mean" else importance
 
 
 @dataclass(frozen=True, kw_only=True)

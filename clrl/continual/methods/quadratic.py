@@ -6,9 +6,10 @@ from clrl.continual.anchors import OnlineAnchor, PerTaskAnchors
 from clrl.continual.consolidation import AnchorByImportance
 from clrl.continual.importance import UniformImportance
 from clrl.continual.learner import Method
-from clrl.continual.methods.base import Domain, MethodConfig, Scale
+from clrl.continual.methods.base import Domain, MethodConfig, Scale, scaled
 from clrl.continual.path_integral import PathIntegral
 from clrl.continual.penalty import QuadraticPenalty
+from clrl.continual.sensitivity import LocalSensitivity, OutputSensitivity
 from clrl.types import B
 
 
@@ -104,12 +105,12 @@ class SI(MethodConfig):
     """Synaptic intelligence: Zenke, Poole & Ganguli (2017)."""
 
     strength: float = 0.2
-    """Twice the paper's c, as its penalty has no 1/2; c = 0.1 is its value for permuted
-    MNIST (fig. 4)."""
+    """Twice the paper's c, as its penalty has no 1/2; its authors use c = 0.1 for
+    permuted MNIST."""
 
     damping: float = 0.1
-    """xi of eq. 5, in squared units of the parameters; the paper's value for permuted
-    MNIST."""
+    """xi of eq. 5, in squared units of the parameters; its authors' value for
+    permuted MNIST."""
 
     def build(self, domain: Domain[B]) -> Method[B]:
         """A quadratic penalty about the last solution, weighted by path integrals."""
@@ -117,4 +118,61 @@ class SI(MethodConfig):
         penalty = QuadraticPenalty(self.strength, OnlineAnchor(decay=1.0))
         return Method(
             penalty=penalty, consolidation=PathIntegral(penalty, damping=self.damping)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAS(MethodConfig):
+    """Memory aware synapses: Aljundi et al. (2018). Needs no labels and no rewards."""
+
+    strength: float = 2.0
+    """Twice the paper's lambda, as its penalty has no 1/2; 1 in its code."""
+
+    importance_batches: int = 100
+    """Batches that the sensitivity is averaged over when a task is left; our choice."""
+
+    importance_scale: Scale = "raw"
+    """``raw``, as in the paper, or ``unit_mean``, which holds every task equally hard
+    however large its outputs are."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """A quadratic penalty, weighted by the outputs' summed sensitivity."""
+        sensitivity = OutputSensitivity(
+            inputs=domain.inputs,
+            max_batches=self.importance_batches,
+        )
+        penalty = QuadraticPenalty(self.strength, OnlineAnchor(decay=1.0))
+        importance = scaled(sensitivity, self.importance_scale)
+        return Method(
+            penalty=penalty, consolidation=AnchorByImportance(importance, penalty)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalMAS(MethodConfig):
+    """Memory aware synapses, local version: a Hebbian rule for each layer.
+
+    Aljundi et al. (2018). One forward pass, no gradient.
+    """
+
+    strength: float = 4.0
+    """Four times the paper's lambda: its penalty has no 1/2, our Hebbian rule no 2."""
+
+    importance_batches: int = 100
+    """Batches that the correlations are averaged over when a task is left; our
+    choice."""
+
+    importance_scale: Scale = "raw"
+    """``raw``, as in the paper, or ``unit_mean``, which holds every task equally hard
+    however large its activations are."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """A quadratic penalty, weighted by summed correlations of activations."""
+        correlation = LocalSensitivity(
+            inputs=domain.inputs, max_batches=self.importance_batches
+        )
+        penalty = QuadraticPenalty(self.strength, OnlineAnchor(decay=1.0))
+        importance = scaled(correlation, self.importance_scale)
+        return Method(
+            penalty=penalty, consolidation=AnchorByImportance(importance, penalty)
         )
