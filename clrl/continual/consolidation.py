@@ -84,9 +84,12 @@ class AnchorByImportance(Stateless, Generic[B]):
         """
         importance = self._importance(network, batches)
         self._penalty.consolidate(task, dict(network.shared_parameters()), importance)
-        return {
-            "importance_trace": torch.stack(
-                [x.sum() for x in importance.values()]
-            ).sum(),
-            "importance_max": torch.stack([x.max() for x in importance.values()]).max(),
-        }
+        return size_of(importance)
+
+
+def size_of(importance: Parameters) -> dict[str, Tensor]:
+    """``importance_trace`` (sum over parameters) and ``importance_max``."""
+    return {
+        "importance_trace": torch.stack([x.sum() for x in importance.values()]).sum(),
+        "importance_max": torch.stack([x.max() for x in importance.values()]).max(),
+    }

@@ -1,6 +1,8 @@
 """What a network must offer so that continual-learning methods can work on it."""
 
 import abc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -34,3 +36,15 @@ class ContinualNetwork(nn.Module, abc.ABC):
             for name, parameter in self.named_parameters()
             if id(parameter) not in owned
         }
+
+
+@contextmanager
+def eval_mode(network: nn.Module) -> Iterator[None]:
+    """Puts every module into eval mode, then each back into the mode it had."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

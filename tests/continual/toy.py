@@ -8,7 +8,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from clrl.continual.importance import Outcomes, Statistic
+from clrl.continual.importance import (
+    LogLikelihood,
+    Outcomes,
+    Statistic,
+    empirical,
+    exact,
+    sampled,
+)
+from clrl.continual.methods import Domain
 from clrl.continual.network import ContinualNetwork, TaskOwned
 from clrl.types import Parameters
 
@@ -33,6 +41,22 @@ def toy_batch(shape: tuple[int, ...], seed: int = 0) -> ToyBatch:
         inputs=torch.randn(shape, generator=g),
         labels=torch.randint(CLASSES, (shape[0],), generator=g),
         task=torch.randint(TASKS, (shape[0],), generator=g),
+    )
+
+
+def cross_entropy(network: ContinualNetwork, batch: ToyBatch) -> Float[Tensor, "B"]:
+    outputs = network(batch.inputs, batch.task)
+    return nn.functional.cross_entropy(outputs, batch.labels, reduction="none")
+
+
+def domain() -> Domain[ToyBatch]:
+    return Domain(
+        statistics={
+            "sampled": LogLikelihood(sampled),
+            "exact": LogLikelihood(exact),
+            "empirical": LogLikelihood(empirical),
+        },
+        generator=seeded(0),
     )
 
 

@@ -1,0 +1,42 @@
+"""The methods a config can name: each is a choice for every seam of the learner."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from clrl.continual.methods.base import Domain, MethodConfig, Scale
+from clrl.continual.methods.baselines import Finetune
+from clrl.continual.methods.quadratic import (
+    EWC,
+    L2,
+    MAS,
+    SI,
+    LocalMAS,
+    OnlineEWC,
+)
+
+__all__ = [
+    "EWC",
+    "L2",
+    "MAS",
+    "METHODS",
+    "SI",
+    "Domain",
+    "Finetune",
+    "LocalMAS",
+    "MethodConfig",
+    "OnlineEWC",
+    "Scale",
+]
+
+METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
+    {
+        "finetune": Finetune,
+        "l2": L2,
+        "ewc": EWC,
+        "online_ewc": OnlineEWC,
+        "si": SI,
+        "mas": MAS,
+        "mas_local": LocalMAS,
+    }
+)
+"""The methods by the name a config gives them."""
