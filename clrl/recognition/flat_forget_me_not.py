@@ -5,6 +5,7 @@ from jaxtyping import Float64, UInt8
 
 from clrl.errors import CheckpointError
 from clrl.recognition.pixel_model import PIXELS, PixelModels, grey_bins
+from clrl.recognition.sampling import FrameSampling
 from clrl.types import TaskId
 
 
@@ -50,9 +51,7 @@ class FlatForgetMeNot:
     is ``1 / (t + 1)`` (Kirkpatrick et al. (2017), supplement; the "flat" variant of
     Milan et al. (2016)).
 
-    Of ``N`` parallel environments one frame is used at each update, the environments
-    taking turns: the evidence is as much as from one environment, and the frames of a
-    window differ as much as they can.
+    Of ``N`` parallel environments one frame is used at each update (``FrameSampling``).
 
     Args:
         bins: ``K``, grey bins of a pixel, 2 to 256.
@@ -76,7 +75,6 @@ class FlatForgetMeNot:
         debounce_windows: int = 0,
     ) -> None:
         self._window_updates = window_updates
-        self._update_period_steps = update_period_steps
         self._max_contexts = max_contexts
         self._debounce_windows = debounce_windows
 
@@ -87,7 +85,7 @@ class FlatForgetMeNot:
         self._models.append_untrained()
         self._log_posterior = np.log(np.full(2, 0.5))
         self._window: list[np.ndarray] = []
-        self._steps = 0
+        self._sampling = FrameSampling(update_period_steps)
         self._windows = 0
         self._label = 0
         self._candidate = 0
@@ -109,19 +107,12 @@ class FlatForgetMeNot:
         Raises:
             ValueError: If the frames are neither 84x84 nor 42x42.
         """
-        if self._is_due(self._steps, len(observation)):
-            updates = self._windows * self._window_updates + len(self._window)
-            frame = observation[updates % len(observation)]
+        for frame in self._sampling.take(observation):
             self._window.append(grey_bins(frame, self._models.bins))
             if len(self._window) == self._window_updates:
                 self._close(np.stack(self._window))
                 self._window = []
-        self._steps += len(observation)
         return self._label
-
-    def _is_due(self, steps: int, environments: int) -> bool:
-        """Whether an update falls on one of the next ``environments`` decisions."""
-        return -steps % self._update_period_steps < environments
 
     def _close(self, window: UInt8[np.ndarray, "W P"]) -> None:
         self._windows += 1
@@ -148,13 +139,9 @@ class FlatForgetMeNot:
     def recognise(self, observations: UInt8[np.ndarray, "T N H W"]) -> TaskId:
         """The context under which the frames are most probable, all models frozen.
 
-        Frames are taken as ``observe`` takes them: one each ``update_period_steps``,
-        the environments taking turns.
+        Frames are taken as ``observe`` takes them.
         """
-        calls, environments = observations.shape[:2]
-        due = [t for t in range(calls) if self._is_due(t * environments, environments)]
-        turns = np.arange(len(due)) % environments
-        frames = grey_bins(observations[due, turns], self._models.bins)
+        frames = grey_bins(self._sampling.of(observations), self._models.bins)
         log_likelihood = self._models.log_likelihood(frames)
         return int(np.argmax(log_likelihood[: self.contexts]))
 
@@ -162,7 +149,7 @@ class FlatForgetMeNot:
         """The models' counts, the filter and the open window."""
         window = np.array(self._window, np.uint8).reshape(-1, PIXELS)
         progress = [
-            self._steps,
+            self._sampling.steps,
             self._windows,
             self._label,
             self._candidate,
@@ -192,5 +179,8 @@ class FlatForgetMeNot:
         self._models.updates = state["updates"].copy()
         self._log_posterior = state["log_posterior"].copy()
         self._window = list(state["window"].copy())
-        progress = (int(value) for value in state["progress"])
-        self._steps, self._windows, self._label, self._candidate, self._wins = progress
+        steps, windows, label, candidate, wins = state["progress"].tolist()
+        self._sampling.steps = steps
+        self._sampling.used = windows * self._window_updates + len(self._window)
+        self._windows, self._label = windows, label
+        self._candidate, self._wins = candidate, wins

@@ -1,7 +1,7 @@
 """Models of a game's screen: each pixel's grey level is Dirichlet-multinomial."""
 
 import numpy as np
-from jaxtyping import Float64, Int32, Int64, Shaped, UInt8
+from jaxtyping import Float64, Int32, Int64, Integer, Shaped, UInt8
 
 MODEL_SIDE = 42
 """Height and width of the frames that are modelled."""
@@ -74,8 +74,8 @@ class PixelModels:
     def update(self, model: int, frames: UInt8[np.ndarray, "W P"]) -> None:
         """Counts the frames' bins in one model."""
         counts = self.counts[model]
-        for cells in _cells(frames):
-            counts[cells] += 1  # no cell occurs twice within a frame
+        for shown in cells(frames):
+            counts[shown] += 1  # no cell occurs twice within a frame
         self.updates[model] += len(frames)
 
     def log_predictive(self, model: int) -> Float64[np.ndarray, "K P"]:
@@ -88,9 +88,9 @@ class PixelModels:
         self, frames: UInt8[np.ndarray, "T P"]
     ) -> Float64[np.ndarray, "C"]:
         """Log probability of all the frames under each model as it is."""
-        cells = _cells(frames)
+        shown = cells(frames)
         predictive = [self.log_predictive(model).ravel() for model in range(len(self))]
-        return np.array([table[cells].sum() for table in predictive])
+        return np.array([table[shown].sum() for table in predictive])
 
     def prequential_log_likelihood(
         self, frames: UInt8[np.ndarray, "W P"]
@@ -100,23 +100,37 @@ class PixelModels:
         No model is changed: what a model would have learnt within the window is the
         number of earlier frames that had the same bin at the same pixel.
         """
-        within = np.arange(len(frames))
-        totals = self.bins * self.prior + self.updates[:, None] + within  # [C, W]
-        # Logarithms in float32 are some five times faster; they are summed in float64.
-        pseudo_counts = (self.prior + _earlier_matches(frames)).astype(np.float32)
-        counts = self.counts.take(_cells(frames), axis=1).astype(np.float32)
-        log_counts = np.log(counts + pseudo_counts)  # [C, W, P]
-        log_numerators = log_counts.sum(axis=(1, 2), dtype=np.float64)
-        log_denominators = PIXELS * np.log(totals).sum(axis=1)
-        return np.asarray(log_numerators - log_denominators)
+        updates = self.updates[:, None] + np.arange(len(frames))  # [C, W]
+        counts = self.counts.take(cells(frames), axis=1) + _earlier_matches(frames)
+        return log_frame_predictive(counts, updates, self.bins, self.prior).sum(axis=1)
 
 
-def _earlier_matches(frames: UInt8[np.ndarray, "W P"]) -> Int64[np.ndarray, "W P"]:
+def log_frame_predictive(
+    counts: Integer[np.ndarray, "*B P"],
+    updates: Integer[np.ndarray, "*B"],
+    bins: int,
+    prior: float,
+) -> Float64[np.ndarray, "*B"]:
+    """Log probability of a frame, ``prod_p (a0 + n_pk) / (K a0 + n)``.
+
+    Args:
+        counts: ``n_pk``, how often each pixel has shown the bin that it shows now.
+        updates: ``n``, the frames that were counted.
+        bins: ``K``.
+        prior: ``a0``.
+    """
+    # Logarithms in float32 are some five times faster; they are summed in float64.
+    log_counts = np.log(counts.astype(np.float32) + np.float32(prior))
+    log_numerators = log_counts.sum(axis=-1, dtype=np.float64)
+    return np.asarray(log_numerators - PIXELS * np.log(bins * prior + updates))
+
+
+def _earlier_matches(frames: UInt8[np.ndarray, "W P"]) -> Int32[np.ndarray, "W P"]:
     """How many earlier frames of the window had the same bin at the same pixel."""
     matches = [np.sum(frames[:t] == frames[t], axis=0) for t in range(len(frames))]
-    return np.stack(matches)
+    return np.stack(matches).astype(np.int32)
 
 
-def _cells(frames: UInt8[np.ndarray, "W P"]) -> Int64[np.ndarray, "W P"]:
+def cells(frames: UInt8[np.ndarray, "*W P"]) -> Int64[np.ndarray, "*W P"]:
     """Where in a model's flat ``[K, P]`` counts each pixel's bin is counted."""
     return frames * np.int64(PIXELS) + np.arange(PIXELS)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from clrl.errors import ConfigError
 from clrl.recognition.flat_forget_me_not import FlatForgetMeNot
 from clrl.recognition.protocol import OneTask, Oracle, TaskRecogniser
+from clrl.recognition.screen_forget_me_not import ScreenForgetMeNot
 from clrl.types import TaskId
 
 
@@ -80,12 +81,12 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
         Raises:
             ConfigError: If a value is out of its range.
         """
-        _require("bins", self.bins, least=2, most=256)
-        _require("prior", self.prior, least=1e-12)
-        _require("window_updates", self.window_updates, least=1)
-        _require("update_period_steps", self.update_period_steps, least=1)
-        _require("max_contexts", self.max_contexts, least=1)
-        _require("debounce_windows", self.debounce_windows, least=0)
+        _require("flat_fmn: bins", self.bins, least=2, most=256)
+        _require("flat_fmn: prior", self.prior, least=1e-12)
+        _require("flat_fmn: window_updates", self.window_updates, least=1)
+        _require("flat_fmn: update_period_steps", self.update_period_steps, least=1)
+        _require("flat_fmn: max_contexts", self.max_contexts, least=1)
+        _require("flat_fmn: debounce_windows", self.debounce_windows, least=0)
 
     def build(self, current_task: Callable[[], TaskId]) -> TaskRecogniser:
         """A recogniser that has seen nothing yet."""
@@ -100,11 +101,61 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ForgetMeNotRecogniser(RecogniserConfig):
+    """The task is inferred from the screen (Milan et al. (2016)), at any frame.
+
+    A partition tree decides where the stream changes, so that there are no windows and
+    a game that returns is recognised by its first frames.
+
+    Attributes:
+        bins: Grey bins of a pixel, 2 to 256.
+        prior: Dirichlet pseudo-counts of each bin; below ``1 / bins``.
+        min_segment_updates: Model updates of the shortest segment that a context learns
+            from, and so of the shortest stay that makes a new one.
+        update_period_steps: As for ``flat_fmn``.
+        max_contexts: No more contexts than this are made.
+        debounce_updates: Further updates in a row that a new label must win before it
+            is given out.
+    """
+
+    bins: int = 32
+    prior: float = 0.01
+    min_segment_updates: int = 8
+    update_period_steps: int = 4
+    max_contexts: int = 32
+    debounce_updates: int = 2
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            ConfigError: If a value is out of its range.
+        """
+        _require("fmn: bins", self.bins, least=2, most=256)
+        _require("fmn: prior", self.prior, least=1e-12)
+        _require("fmn: min_segment_updates", self.min_segment_updates, least=1)
+        _require("fmn: update_period_steps", self.update_period_steps, least=1)
+        _require("fmn: max_contexts", self.max_contexts, least=1)
+        _require("fmn: debounce_updates", self.debounce_updates, least=0)
+
+    def build(self, current_task: Callable[[], TaskId]) -> TaskRecogniser:
+        """A recogniser that has seen nothing yet."""
+        del current_task
+        return ScreenForgetMeNot(
+            bins=self.bins,
+            prior=self.prior,
+            min_segment_updates=self.min_segment_updates,
+            update_period_steps=self.update_period_steps,
+            max_contexts=self.max_contexts,
+            debounce_updates=self.debounce_updates,
+        )
+
+
 def _require(name: str, came: float, *, least: float, most: float = math.inf) -> None:
     if not least <= came <= most:
         raise ConfigError(
-            f"flat_fmn: {name} must be from {least:g} to {most:g}, got {came}; "
-            f"change {name}."
+            f"{name} must be from {least:g} to {most:g}, got {came}; change it."
         )
 
 
@@ -113,6 +164,7 @@ RECOGNISERS: Mapping[str, type[RecogniserConfig]] = MappingProxyType(
         "one_task": OneTaskRecogniser,
         "oracle": OracleRecogniser,
         "flat_fmn": FlatForgetMeNotRecogniser,
+        "fmn": ForgetMeNotRecogniser,
     }
 )
 """Config classes by the name a config file gives them."""

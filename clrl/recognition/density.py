@@ -1,0 +1,212 @@
+"""Densities that learn by adding up: conjugate models and their predictive densities.
+
+Every model here is a vector of sufficient statistics: what it has learnt is a sum over
+its observations. So a copy of a model that went on to learn from a segment is the
+model's statistics plus the segment's, and one segment's *evidence* trains any number of
+models at once. Copying and saving a model is copying and saving an array.
+
+Axis letters: ``B`` independent sequences, ``M`` models, ``S`` statistics.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float64, Integer, Shaped, UInt8
+from scipy.special import gammaln
+
+from clrl.recognition.pixel_model import PIXELS, cells, log_frame_predictive
+
+
+@runtime_checkable
+class Density(Protocol):
+    """A conjugate family: prior, sufficient statistics and predictive density.
+
+    The statistics of a model that has seen nothing are zero.
+    """
+
+    @property
+    def statistics(self) -> int:
+        """``S``, the length of a model's vector of statistics."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Of the statistics."""
+        ...
+
+    def log_predictive(
+        self,
+        models: Shaped[np.ndarray, "B M S"],
+        evidence: Shaped[np.ndarray, "B S"],
+        observation: Shaped[np.ndarray, "B *observation"],
+    ) -> Float64[np.ndarray, "B M"]:
+        """Log density, in nats, of each sequence's next observation under each model.
+
+        Args:
+            models: Statistics of the models.
+            evidence: What all models have learnt on top.
+            observation: One of each sequence.
+        """
+        ...
+
+    def learn(
+        self,
+        evidence: Shaped[np.ndarray, "B S"],
+        observation: Shaped[np.ndarray, "B *observation"],
+    ) -> None:
+        """Adds one observation of each sequence to the statistics, in place."""
+        ...
+
+
+class KrichevskyTrofimov:
+    """Symbols: a categorical distribution under a Dirichlet prior of 1/2 each.
+
+    The predictive probability of symbol ``k`` is ``(n_k + 1/2) / (n + K/2)``
+    (Krichevsky and Trofimov (1981), eq. 3.2 for two symbols). Observations are integers
+    from 0 to ``K - 1``, shape ``[B]``.
+
+    Args:
+        symbols: ``K``, the size of the alphabet.
+    """
+
+    dtype: np.dtype[np.generic] = np.dtype(np.float64)
+
+    def __init__(self, symbols: int = 2) -> None:
+        self.statistics = symbols
+
+    def log_predictive(
+        self,
+        models: Float64[np.ndarray, "B M S"],
+        evidence: Float64[np.ndarray, "B S"],
+        observation: Integer[np.ndarray, "B"],
+    ) -> Float64[np.ndarray, "B M"]:
+        """Log probability of each sequence's next symbol under each model."""
+        sequence = np.arange(len(observation))
+        of_symbol = evidence[sequence, observation, None]
+        of_symbol = of_symbol + models[sequence, :, observation]
+        of_all = models.sum(axis=2) + evidence.sum(axis=1)[:, None]
+        return np.asarray(np.log((of_symbol + 0.5) / (of_all + 0.5 * self.statistics)))
+
+    def learn(
+        self,
+        evidence: Float64[np.ndarray, "B S"],
+        observation: Integer[np.ndarray, "B"],
+    ) -> None:
+        """Counts one symbol of each sequence."""
+        evidence[np.arange(len(observation)), observation] += 1
+
+
+class PixelDirichlet:
+    """Screens: each pixel's grey bin is Dirichlet-multinomial (``pixel_model``).
+
+    Observations are binned frames, ``UInt8[B, P]``, as ``grey_bins`` makes them. The
+    statistics are the counts of each bin at each pixel, ``[K, P]`` flat, then the
+    number of frames.
+
+    Args:
+        bins: ``K``, grey bins.
+        prior: ``a0``, pseudo-counts of each bin.
+    """
+
+    dtype: np.dtype[np.generic] = np.dtype(np.int32)
+
+    def __init__(self, bins: int, prior: float) -> None:
+        self.bins = bins
+        self.prior = prior
+        self.statistics = bins * PIXELS + 1
+
+    def log_predictive(
+        self,
+        models: Integer[np.ndarray, "B M S"],
+        evidence: Integer[np.ndarray, "B S"],
+        observation: UInt8[np.ndarray, "B P"],
+    ) -> Float64[np.ndarray, "B M"]:
+        """Log probability of each sequence's next frame under each model."""
+        shown = cells(observation)
+        counts = np.stack(
+            [
+                of_models.take(at, axis=1) + of_evidence.take(at)
+                for of_models, of_evidence, at in zip(
+                    models, evidence, shown, strict=True
+                )
+            ]
+        )
+        frames = models[:, :, -1] + evidence[:, None, -1]
+        return log_frame_predictive(counts, frames, self.bins, self.prior)
+
+    def learn(
+        self,
+        evidence: Integer[np.ndarray, "B S"],
+        observation: UInt8[np.ndarray, "B P"],
+    ) -> None:
+        """Counts one frame of each sequence."""
+        for counts, at in zip(evidence, cells(observation), strict=True):
+            counts[at] += 1  # no cell occurs twice within a frame
+        evidence[:, -1] += 1
+
+
+class DiagonalGaussian:
+    """Feature vectors: independent Gaussians of unknown mean and variance.
+
+    Under a normal-inverse-gamma prior of mean 0, the predictive density of each feature
+    is Student's t (Bishop (2006), section 2.3.6; Murphy (2007), eq. 110). Observations
+    are ``Float64[B, D]``, best scaled to about unit variance. The statistics are
+    the number of observations, the sums of the features and of their squares.
+
+    Args:
+        features: ``D``.
+        mean_strength: ``kappa_0``, observations that the prior mean is worth.
+        shape: ``alpha_0`` of the variance's inverse gamma prior.
+        scale: ``beta_0`` of the same.
+    """
+
+    dtype: np.dtype[np.generic] = np.dtype(np.float64)
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        mean_strength: float = 0.1,
+        shape: float = 1.0,
+        scale: float = 0.1,
+    ) -> None:
+        self.features = features
+        self.mean_strength = mean_strength
+        self.shape = shape
+        self.scale = scale
+        self.statistics = 1 + 2 * features
+
+    def log_predictive(
+        self,
+        models: Float64[np.ndarray, "B M S"],
+        evidence: Float64[np.ndarray, "B S"],
+        observation: Float64[np.ndarray, "B D"],
+    ) -> Float64[np.ndarray, "B M"]:
+        """Log density of each sequence's next feature vector under each model."""
+        seen = models + evidence[:, None]
+        count, sums, squares = np.split(seen, [1, 1 + self.features], axis=2)
+        strength = self.mean_strength + count
+        mean = sums / strength
+        shape = self.shape + count / 2
+        scale = self.scale + (squares - strength * mean**2) / 2
+        # Rounding may leave less than the prior, which every sum of squares exceeds.
+        scale = np.maximum(scale, self.scale)
+        spread = 2 * scale * (strength + 1) / strength  # degrees of freedom x width^2
+        distance = (observation[:, None] - mean) ** 2 / spread
+        log_density = (
+            gammaln(shape + 0.5)
+            - gammaln(shape)
+            - np.log(np.pi * spread) / 2
+            - (shape + 0.5) * np.log1p(distance)
+        )
+        return np.asarray(log_density.sum(axis=2))
+
+    def learn(
+        self,
+        evidence: Float64[np.ndarray, "B S"],
+        observation: Float64[np.ndarray, "B D"],
+    ) -> None:
+        """Adds one feature vector of each sequence."""
+        evidence[:, 0] += 1
+        evidence[:, 1 : 1 + self.features] += observation
+        evidence[:, 1 + self.features :] += observation**2

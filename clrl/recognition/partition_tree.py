@@ -1,0 +1,202 @@
+"""Partition tree weighting: a mixture over all binary ways to cut a stream.
+
+Milan et al. (2016), section 2, after Veness et al. (2013). A tree of height ``d`` spans
+``2^d`` observations. Each of its nodes is either one segment, or is cut into its two
+halves; each with probability 1/2, but for single observations, which cannot be cut:
+
+    PTW_d(x) = 1/2 rho(x) + 1/2 PTW_{d-1}(left half) PTW_{d-1}(right half),  PTW_0 = rho
+
+Only the nodes on the path from the root to the newest observation are kept.
+"""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+
+from clrl.recognition.density import Density
+from clrl.recognition.segment import Segment, untrained_only
+
+_LOG_HALF = np.log(0.5)
+
+
+class FinishedSegment(NamedTuple):
+    """A node of the tree that has seen all of its observations.
+
+    Attributes:
+        segment: What the node saw, as one segment.
+        whole_probability: Probability of each sequence, given the node, that it is one
+            segment rather than cut.
+    """
+
+    segment: Segment
+    whole_probability: Float64[np.ndarray, "B"]
+
+
+@runtime_checkable
+class SegmentSource(Protocol):
+    """Opens segments, and learns from those that are finished."""
+
+    def open(self, start: int) -> Segment:
+        """A new segment that follows ``start`` observations."""
+        ...
+
+    def finish(self, finished: list[FinishedSegment]) -> None:
+        """Takes the nodes that end at one moment, the longest first."""
+        ...
+
+
+class UntrainedModels:
+    """Every segment starts from nothing: plain partition tree weighting.
+
+    Args:
+        density: Of a segment's observations.
+        sequences: ``B``, independent sequences that are weighted side by side.
+    """
+
+    def __init__(self, density: Density, sequences: int = 1) -> None:
+        self._density = density
+        self._candidates = untrained_only(density, sequences)
+
+    def open(self, start: int) -> Segment:
+        """A segment of one untrained model."""
+        return Segment(self._density, self._candidates, start, reservoir_size=0)
+
+    def finish(self, finished: list[FinishedSegment]) -> None:
+        """Nothing is remembered."""
+        del finished
+
+
+class PartitionTree:
+    """The open path of a tree that grows with the stream.
+
+    When the tree is full it becomes the left half of one twice as long. The predictive
+    density stays normalised, conditional on the new tree. Time and memory of an update
+    are ``O(log n)`` after ``n`` observations.
+
+    Unlike the paper, which fixes the height (and so the horizon) beforehand; with
+    ``height`` as in the paper, the tree is the paper's until ``2^height`` observations.
+
+    Args:
+        source: Of the segments.
+        height: The tree's to begin with.
+    """
+
+    def __init__(self, source: SegmentSource, height: int = 0) -> None:
+        self._source = source
+        self.observations = 0
+        first = source.open(start=0)
+        nothing = np.zeros(len(first.log_evidence))
+        # Of the open node at each height, from single observations to the root.
+        self.segments = [first] * (height + 1)
+        self.log_left = [nothing] * (height + 1)
+        self.log_weights = [nothing] * (height + 1)
+        self.is_between = False
+
+    @property
+    def height(self) -> int:
+        """Of the tree, which spans ``2^height`` observations."""
+        return len(self.segments) - 1
+
+    @property
+    def open_segments(self) -> list[Segment]:
+        """The different segments of the open nodes, the longest first.
+
+        Nodes of several heights that started together see the same.
+        """
+        return list(dict.fromkeys(reversed(self.segments)))
+
+    def update(
+        self, observation: Shaped[np.ndarray, "B *observation"]
+    ) -> Float64[np.ndarray, "B"]:
+        """Learns one observation of each sequence.
+
+        Returns:
+            What its log predictive density was, in nats.
+        """
+        self._open_nodes()
+        before = self.log_weights[-1]
+        for segment in self.open_segments:
+            segment.learn(observation)
+        self.log_weights = self._weighted()
+        self.observations += 1
+        self.is_between = True
+        return np.asarray(self.log_weights[-1] - before)
+
+    def log_predictive(
+        self, observation: Shaped[np.ndarray, "B *observation"]
+    ) -> Float64[np.ndarray, "B"]:
+        """Log density, in nats, of the next observation, without learning it."""
+        self._open_nodes()
+        predictive = {
+            id(segment): segment.log_predictive(observation)
+            for segment in self.open_segments
+        }
+        terms = [
+            log_probability + predictive[id(segment)]
+            for segment, log_probability in zip(
+                self.segments, self.log_segment_probabilities(), strict=True
+            )
+        ]
+        return np.asarray(np.logaddexp.reduce(terms, axis=0))
+
+    def log_segment_probabilities(self) -> Float64[np.ndarray, "H B"]:
+        """Log probability that the newest observation's segment is the open node's.
+
+        One for each height, single observations first; over heights they sum to one.
+        """
+        log_cut = np.zeros_like(self.log_weights[-1])  # that all nodes above are cut
+        terms = []
+        for height in range(self.height, 0, -1):
+            terms.append(log_cut + self._log_whole(height))
+            log_cut = log_cut + self._log_is_cut(height)
+        terms.append(log_cut)
+        return np.stack(terms[::-1])
+
+    def _log_whole(self, height: int) -> Float64[np.ndarray, "B"]:
+        """Log probability, given the open node, that it is one segment."""
+        if height == 0:
+            return np.zeros_like(self.log_weights[0])
+        of_whole = _LOG_HALF + self.segments[height].log_evidence
+        return np.asarray(of_whole - self.log_weights[height])
+
+    def _log_is_cut(self, height: int) -> Float64[np.ndarray, "B"]:
+        of_halves = self.log_left[height] + self.log_weights[height - 1]
+        return np.asarray(_LOG_HALF + of_halves - self.log_weights[height])
+
+    def _weighted(self) -> list[Float64[np.ndarray, "B"]]:
+        weights = [self.segments[0].log_evidence]
+        for segment, left in zip(self.segments[1:], self.log_left[1:], strict=True):
+            halves = weights[-1] + left
+            weights.append(
+                np.logaddexp(_LOG_HALF + segment.log_evidence, _LOG_HALF + halves)
+            )
+        return weights
+
+    def _open_nodes(self) -> None:
+        """Closes the nodes that ended with the last observation and opens the next."""
+        if not self.is_between:
+            return
+        self.is_between = False
+        top = (self.observations & -self.observations).bit_length() - 1
+        finished = [
+            FinishedSegment(self.segments[h], np.exp(self._log_whole(h)))
+            for h in range(top, -1, -1)
+        ]
+        if top == self.height:
+            self._grow()
+        nothing = np.zeros_like(self.log_weights[top])
+        self.log_left[top + 1] = self.log_weights[top]
+        self._source.finish(finished)
+        below = slice(0, top + 1)
+        self.segments[below] = [self._source.open(self.observations)] * (top + 1)
+        self.log_left[below] = [nothing] * (top + 1)
+        self.log_weights[below] = [nothing] * (top + 1)
+
+    def _grow(self) -> None:
+        root, weight = self.segments[-1], self.log_weights[-1]
+        self.segments.append(root)
+        self.log_left.append(np.zeros_like(weight))
+        self.log_weights.append(
+            np.logaddexp(_LOG_HALF + root.log_evidence, _LOG_HALF + weight)
+        )

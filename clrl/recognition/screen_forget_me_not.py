@@ -1,0 +1,124 @@
+"""The forget-me-not process as a task recogniser for screens."""
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from clrl.recognition.density import PixelDirichlet
+from clrl.recognition.forget_me_not import ForgetMeNot
+from clrl.recognition.model_pool import ContextPool
+from clrl.recognition.pixel_model import grey_bins
+from clrl.recognition.sampling import FrameSampling
+from clrl.types import TaskId
+
+
+class ScreenForgetMeNot:
+    """Which of the contexts seen so far is this, or is it a new one?
+
+    A forget-me-not process (Milan et al. (2016)) over screens, with one model for each
+    context (``ContextPool``). The label is the most probable context of the newest
+    frame. While that is the untrained model, the label stays: a context is new when a
+    whole segment of ``min_segment_updates`` was best explained by the untrained model,
+    so that a flash of the screen makes none.
+
+    Args:
+        bins: ``K``, grey bins of a pixel, 2 to 256.
+        prior: ``a0``, pseudo-counts of each bin.
+        min_segment_updates: Model updates in a segment that teaches a model; segments
+            are as long as a power of two.
+        update_period_steps: As for the flat recogniser.
+        max_contexts: At this number no context is new any more.
+        debounce_updates: A change of label waits until its context has been the most
+            probable one for this many further updates in a row.
+    """
+
+    def __init__(
+        self,
+        *,
+        bins: int,
+        prior: float,
+        min_segment_updates: int,
+        update_period_steps: int,
+        max_contexts: int,
+        debounce_updates: int = 0,
+    ) -> None:
+        self._density = PixelDirichlet(bins, prior)
+        self._process = ForgetMeNot(
+            ContextPool(self._density, capacity=max_contexts),
+            min_segment=min_segment_updates,
+            # Unlike the paper: a segment that straddles a switch teaches nothing.
+            min_whole_probability=0.5,
+        )
+        self._sampling = FrameSampling(update_period_steps)
+        self._debounce_updates = debounce_updates
+        self._label = 0
+        self._candidate = 0
+        self._wins = 0
+
+    @property
+    def contexts(self) -> int:
+        """The number of contexts; 1 before the first is learnt."""
+        return max(1, int(self._process.pool.identities_given[0]))
+
+    @property
+    def posterior(self) -> Float64[np.ndarray, "C"]:
+        """The probability of each context after the last update, unknown ones last."""
+        return np.asarray(self._process.posterior()[0])
+
+    def observe(self, observation: UInt8[np.ndarray, "N H W"]) -> TaskId:
+        """The label after the newest frame of each environment.
+
+        Raises:
+            ValueError: If the frames are neither 84x84 nor 42x42.
+        """
+        for frame in self._sampling.take(observation):
+            self._process.update(grey_bins(frame[None], self._density.bins))
+            self._follow(int(np.argmax(self.posterior)))
+        return self._label
+
+    def _follow(self, winner: int) -> None:
+        self._wins = self._wins + 1 if winner == self._candidate else 1
+        self._candidate = winner
+        is_known = winner < self._process.pool.identities_given[0]
+        if is_known and self._wins > self._debounce_updates:
+            self._label = winner
+
+    def recognise(self, observations: UInt8[np.ndarray, "T N H W"]) -> TaskId:
+        """The context under which the frames are most probable, all models frozen.
+
+        Frames are taken as ``observe`` takes them.
+        """
+        candidates = self._process.pool.candidates
+        nothing = np.zeros((1, self._density.statistics), self._density.dtype)
+        log_likelihood = np.zeros(candidates.log_prior.shape[1])
+        for frame in self._sampling.of(observations):
+            binned = grey_bins(frame[None], self._density.bins)
+            log_likelihood += self._density.log_predictive(
+                candidates.models, nothing, binned
+            )[0]
+        known = np.flatnonzero(candidates.identities[0] >= 0)
+        if not len(known):
+            return 0
+        best = known[log_likelihood[known].argmax()]
+        return int(candidates.identities[0, best])
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The process, and how far it is."""
+        progress = [
+            self._sampling.steps,
+            self._sampling.used,
+            self._label,
+            self._candidate,
+            self._wins,
+        ]
+        return self._process.state_dict() | {"progress": np.array(progress, np.int64)}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Continues from a saved state, to the same labels as without the interruption.
+
+        Raises:
+            CheckpointError: If the state was saved with another number of bins.
+        """
+        self._process.load_state_dict(state)
+        steps, used, label, candidate, wins = state["progress"].tolist()
+        self._sampling.steps, self._sampling.used = steps, used
+        self._label, self._candidate, self._wins = label, candidate, wins

@@ -1,0 +1,115 @@
+"""One stretch of a stream, explained by a mixture of models that learn from it."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int64, Shaped
+
+from clrl.recognition.density import Density
+
+
+class Candidates(NamedTuple):
+    """The models that may explain a segment; the arrays are shared, never changed.
+
+    Model 0 is untrained. Axis letters as in ``density``.
+
+    Attributes:
+        models: Statistics of each model before the segment.
+        log_prior: Of each model; ``-inf`` where a sequence has no such model.
+        stamps: Each version of each model has its own number; -1 for none.
+        identities: A model keeps its identity as it learns; -1 for none.
+    """
+
+    models: Shaped[np.ndarray, "B M S"]
+    log_prior: Float64[np.ndarray, "B M"]
+    stamps: Int64[np.ndarray, "B M"]
+    identities: Int64[np.ndarray, "B M"]
+
+
+def untrained_only(density: Density, sequences: int) -> Candidates:
+    """The candidates of a process that remembers no earlier segment."""
+    return Candidates(
+        np.zeros((sequences, 1, density.statistics), density.dtype),
+        np.zeros((sequences, 1)),
+        np.full((sequences, 1), -1, np.int64),
+        np.full((sequences, 1), -1, np.int64),
+    )
+
+
+class Segment:
+    """A Bayes mixture over candidates, all of which learn from the segment.
+
+    Args:
+        density: The family of the models.
+        candidates: The models, with their prior.
+        start: Observations of the stream before the segment.
+        reservoir_size: At most so many observations are kept, a uniform sample of the
+            segment's (Vitter (1985), algorithm R).
+    """
+
+    def __init__(
+        self, density: Density, candidates: Candidates, start: int, reservoir_size: int
+    ) -> None:
+        sequences = len(candidates.models)
+        self.density = density
+        self.candidates = candidates
+        self.start = start
+        self.reservoir_size = reservoir_size
+        self.length = 0
+        self.evidence = np.zeros((sequences, density.statistics), density.dtype)
+        self.log_likelihood = np.zeros(candidates.log_prior.shape)
+        self.log_evidence = np.zeros(sequences)
+        self.reservoir: list[np.ndarray] = []
+
+    @property
+    def log_joint(self) -> Float64[np.ndarray, "B M"]:
+        """Log of each candidate's prior times its probability of the segment."""
+        return np.asarray(self.candidates.log_prior + self.log_likelihood)
+
+    def log_predictive(
+        self, observation: Shaped[np.ndarray, "B *observation"]
+    ) -> Float64[np.ndarray, "B"]:
+        """Log density, in nats, of the next observation under the mixture."""
+        each = self.density.log_predictive(
+            self.candidates.models, self.evidence, observation
+        )
+        joint = np.logaddexp.reduce(self.log_joint + each, axis=1)
+        return np.asarray(joint - self.log_evidence)
+
+    def learn(self, observation: Shaped[np.ndarray, "B *observation"]) -> None:
+        """Takes one observation of each sequence into the segment."""
+        self.log_likelihood += self.density.log_predictive(
+            self.candidates.models, self.evidence, observation
+        )
+        self.log_evidence = np.logaddexp.reduce(self.log_joint, axis=1)
+        self.density.learn(self.evidence, observation)
+        self._keep(observation)
+        self.length += 1
+
+    def _keep(self, observation: Shaped[np.ndarray, "B *observation"]) -> None:
+        if len(self.reservoir) < self.reservoir_size:
+            self.reservoir.append(observation.copy())
+        elif self.reservoir_size:
+            # Seeded by where it is, so that no random state need be saved.
+            rng = np.random.default_rng([self.start, self.length])
+            place = int(rng.integers(self.length + 1))
+            if place < self.reservoir_size:
+                self.reservoir[place] = observation.copy()
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A copy of what was learnt from the segment, without the candidates."""
+        return {
+            "span": np.array([self.start, self.length], np.int64),
+            "evidence": self.evidence.copy(),
+            "log_likelihood": self.log_likelihood.copy(),
+            "log_evidence": self.log_evidence.copy(),
+            "reservoir": np.array(self.reservoir),
+        }
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Continues from a saved state; the candidates must be those of then."""
+        self.start, self.length = (int(value) for value in state["span"])
+        self.evidence = state["evidence"].copy()
+        self.log_likelihood = state["log_likelihood"].copy()
+        self.log_evidence = state["log_evidence"].copy()
+        self.reservoir = list(state["reservoir"].copy())
