@@ -15,9 +15,8 @@ Files and command lines become the same thing first: ``{"agent.gamma": "0.99", .
 import argparse
 import dataclasses
 import importlib
-import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar, get_type_hints
@@ -33,6 +32,7 @@ from clrl.config import (
     RunConfig,
     SequenceConfig,
 )
+from clrl.config_library import flat
 from clrl.continual.methods import METHODS, MethodConfig
 from clrl.errors import ConfigError, unknown_name
 from clrl.recognition.recognisers import RECOGNISERS, RecogniserConfig
@@ -142,20 +142,7 @@ def _texts_of_file(path: Path) -> Texts:
             f"the config {path} must be a mapping of keys to values, got "
             f"{type(content).__name__}; start with `games: [pong]`."
         )
-    return _normal(dict(_flat(content)))
-
-
-def _flat(
-    values: Mapping[object, object], prefix: str = ""
-) -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, dict):
-            yield from _flat(value, f"{key}.")
-        elif isinstance(value, str):
-            yield key, value
-        else:
-            yield key, json.dumps(value, default=str)
+    return _normal(dict(flat(content)))
 
 
 def _texts_of_arguments(arguments: Sequence[str]) -> Texts:
