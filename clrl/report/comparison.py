@@ -28,7 +28,8 @@ from clrl.summary import Summary
 FEW_SEEDS = 10
 """Below that many, intervals come with a warning."""
 
-_PROFILE_POINTS = 101
+_PROFILE_POINTS = 400
+_PROFILE_MARGIN = 0.05
 _NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan)
 
 
@@ -204,12 +205,17 @@ def _known_scores(
 def _thresholds(
     scores: Sequence[Float64[np.ndarray, "R T"]],
 ) -> Float64[np.ndarray, "P"]:
-    """From below all scores, or random play, to above all, or human play."""
-    pooled = np.concatenate([s.ravel() for s in scores])
-    low = min(0.0, float(pooled.min(initial=0.0)))
-    high = max(1.0, float(pooled.max(initial=1.0)))
-    margin = 0.02 * (high - low)
-    return np.linspace(low - margin, high + margin, _PROFILE_POINTS)
+    """Where profiles are drawn, from below random play to above human play at least.
+
+    A profile changes at scores only, so it is exact between them; very many scores are
+    replaced by an even grid.
+    """
+    pooled = np.unique(np.concatenate([s.ravel() for s in scores]))
+    low = float(pooled.min(initial=0.0)) - _PROFILE_MARGIN
+    high = float(pooled.max(initial=1.0)) + _PROFILE_MARGIN
+    if len(pooled) > _PROFILE_POINTS:
+        return np.linspace(low, high, _PROFILE_POINTS)
+    return np.concatenate([[low], pooled, [high]])
 
 
 def _notes(selection: Selection) -> list[str]:

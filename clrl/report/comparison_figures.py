@@ -33,6 +33,8 @@ _LINES = ("-", "--", "-.", ":")
 _GREY = "#777777"
 _PANELS_IN_A_ROW = 3
 _WIDTH = 10.0
+_LEAST_SPAN = 0.2
+"""Of a measure's panel."""
 
 
 def figures(comparison: Comparison) -> Iterator[tuple[str, str, Figure]]:
@@ -64,6 +66,7 @@ def draw_measures(comparison: Comparison) -> Figure:
             [method.measures[index] for method in comparison.methods],
             [method.values[index] for method in comparison.methods],
         )
+        _widen(axes)
         axes.set_title(name, fontsize=10, color=INK)
     _name_rows(panels, comparison)
     return figure
@@ -118,8 +121,9 @@ def draw_profiles(comparison: Comparison) -> Figure:
             name,
             (reference, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(3, -9),
+            xytext=(0, 3),
             textcoords="offset points",
+            ha="center",
             fontsize=8,
             color=_GREY,
         )
@@ -154,7 +158,9 @@ def _panels(number: int, methods: int) -> tuple[Figure, list[Axes]]:
     rows = math.ceil(number / _PANELS_IN_A_ROW)
     columns = min(number, _PANELS_IN_A_ROW)
     height = rows * (0.85 + 0.32 * methods)
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, height))
+    # Room between the axis of one panel and the title of the next.
+    figure.set_layout_engine("constrained", h_pad=0.08)
     grid = figure.subplots(rows, columns, squeeze=False)
     panels: list[Axes] = list(grid.ravel())
     for empty in panels[number:]:
@@ -185,6 +191,15 @@ def _draw_estimate(
         ends = [estimate.low, estimate.high]
         axes.plot(ends, [row, row], color=colour, lw=4, alpha=0.4, zorder=1)
     axes.plot(estimate.value, row, marker, color=colour, ms=6, zorder=3)
+
+
+def _widen(axes: Axes) -> None:
+    """Keeps noise from filling a panel, and marks zero where it is in sight."""
+    low, high = axes.get_xlim()
+    lacking = max(0.0, _LEAST_SPAN - (high - low)) / 2
+    axes.set_xlim(low - lacking, high + lacking)
+    if low - lacking < 0 < high + lacking:
+        axes.axvline(0, color=_GREY, lw=1, zorder=0)
 
 
 def _draw_random(axes: Axes, comparison: Comparison, game: str) -> None:

@@ -65,13 +65,15 @@ MEASURES = (
     ),
     Measure(
         "recognition ARI",
-        "agreement of inferred with true tasks; 1 is perfect, 0 chance",
+        "agreement of inferred with true tasks, 0 is chance; higher is better",
         lambda s: s.recognition.ari,
     ),
-    Measure("ACC (57)", "ACC by the 57-game table", lambda s: s.acc_57),
+    Measure(
+        "ACC (57)", "ACC by the 57-game table; higher is better", lambda s: s.acc_57
+    ),
     Measure(
         "total clipped (57)",
-        "total clipped by the 57-game table",
+        "total clipped by the 57-game table; higher is better",
         lambda s: s.total_clipped_57,
     ),
 )

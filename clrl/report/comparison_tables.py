@@ -81,7 +81,8 @@ def _improvement_table(comparison: Comparison) -> Table:
         "improvement",
         "Probability of improvement",
         "How likely a run of X scores higher at the end than a run of Y, mean over "
-        "games; a tie counts one half. Stratified 95 % bootstrap interval.",
+        "games; a tie counts one half. Stratified 95 % bootstrap interval; one of no "
+        "width means that all these runs agree, not that further ones must.",
         (
             TextColumn("X", [i.method for i in found]),
             TextColumn("Y", [i.over for i in found]),
