@@ -93,11 +93,16 @@ def subtitle(comparison: Comparison) -> str:
     selection = comparison.selection
     runs = sum(len(method.runs) for method in comparison.methods)
     return (
-        f"{runs} runs of {len(comparison.methods)} methods on "
+        f"{_counted(runs, 'run')} of {_counted(len(comparison.methods), 'method')} on "
         f"{', '.join(selection.games)}; {selection.setting['sequence.protocol']} "
-        f"protocol, {selection.setting['sequence.visits_per_game']} visits to each "
-        f"game of {int(selection.setting['sequence.visit_steps']):,} agent steps."
+        f"protocol, "
+        f"{_counted(int(selection.setting['sequence.visits_per_game']), 'visit')} to "
+        f"each game of {int(selection.setting['sequence.visit_steps']):,} agent steps."
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _remove_earlier(out: Path) -> None:

@@ -146,15 +146,23 @@ def names_of(configs: Sequence[Texts]) -> list[str]:
     last_parts = [key.rpartition(".")[2] for key in varied]
     names = []
     for config in configs:
-        parts = [config["method.name"].rpartition(".")[2]]
+        parts = [_short_name("method.name", config, configs)]
         for key, short in zip(varied, last_parts, strict=True):
             if key in ("recogniser.name", "network.name"):
-                parts.append(config.get(key, _NOT_SET).rpartition(".")[2])
+                parts.append(_short_name(key, config, configs))
             elif key != "method.name" and _varies_among_peers(key, config, configs):
                 shown = short if last_parts.count(short) == 1 else key
                 parts.append(f"{shown} {config.get(key, _NOT_SET)}")
         names.append(", ".join(parts))
     return names
+
+
+def _short_name(key: str, config: Texts, configs: Sequence[Texts]) -> str:
+    """The last part of an import path, unless that means two things."""
+    meant = {c.get(key, _NOT_SET) for c in configs}
+    name = config.get(key, _NOT_SET)
+    short = name.rpartition(".")[2]
+    return short if [n.rpartition(".")[2] for n in meant].count(short) == 1 else name
 
 
 def _varies_among_peers(key: str, config: Texts, configs: Sequence[Texts]) -> bool:
