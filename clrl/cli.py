@@ -1,4 +1,4 @@
-"""The command line: ``clrl train | evaluate | list``. The only module that prints.
+"""The command line: ``clrl train | evaluate | compare | list``. The only printer.
 
 Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
 
@@ -74,15 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A console script does not see the current folder, where a user's method may be.
     sys.path.append(str(Path.cwd()))
     options, overrides = _parser().parse_known_args(arguments)
+    commands = {"evaluate": _evaluate, "compare": _compare, "list": _list}
     if overrides and options.command != "train":
         err.print(f"clrl: unexpected {' '.join(overrides)}", highlight=False)
         return 2
     try:
         if options.command == "train":
             return _train(out, options, overrides)
-        if options.command == "evaluate":
-            return _evaluate(out, options)
-        return _list(out, options)
+        return commands[options.command](out, options)
     except ConfigError as error:
         _complain(err, error)
         return 2
@@ -116,6 +115,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
     evaluate.add_argument("--episodes", type=int, help="of each game")
+
+    compare = commands.add_parser(
+        "compare", help="compare methods over seeds: tables, figures and a page"
+    )
+    compare.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="directory of a run"
+    )
+    compare.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where it is written"
+    )
 
     listing = commands.add_parser("list", help="list what a config can name")
     listing.add_argument("what", choices=LISTS)
@@ -224,6 +233,22 @@ def _evaluate(out: Console, options: argparse.Namespace) -> int:
     with _listener(out) as listener:
         scores = _runner(config).evaluate(directory, options.episodes, listener)
     out.print(evaluation_table(scores, config.measure))
+    return 0
+
+
+def _compare(out: Console, options: argparse.Namespace) -> int:
+    from clrl.report.comparison import compare
+    from clrl.report.comparison_page import write_comparison
+    from clrl.report.comparison_runs import select
+
+    comparison = compare(select(options.runs))
+    page = write_comparison(comparison, options.out)
+    for note in comparison.notes:
+        _line(out, note)
+    for run in comparison.selection.left_out:
+        _line(out, f"left out: {run.path}: {run.reason}")
+    _line(out, f"page    {page}")
+    _line(out, f"tables  {options.out / 'tables.md'}, and .csv beside it")
     return 0
 
 

@@ -1,12 +1,12 @@
 """Config files and command lines as one thing: ``{"agent.gamma": "0.99", ...}``."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import yaml
 
+from clrl.config_library import flat
 from clrl.errors import ConfigError
 
 Texts: TypeAlias = dict[str, str]
@@ -35,20 +35,7 @@ def texts_of_file(path: Path) -> Texts:
             f"the config {path} must be a mapping of keys to values, got "
             f"{type(content).__name__}; start with `games: [pong]`."
         )
-    return _normal(dict(_flat(content)))
-
-
-def _flat(
-    values: Mapping[object, object], prefix: str = ""
-) -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, dict):
-            yield from _flat(value, f"{key}.")
-        elif isinstance(value, str):
-            yield key, value
-        else:
-            yield key, json.dumps(value, default=str)
+    return _normal(dict(flat(content)))
 
 
 def texts_of_arguments(arguments: Sequence[str]) -> Texts:

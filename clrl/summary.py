@@ -2,10 +2,11 @@
 
 Scores are mean raw returns, or accuracies in a supervised run. ACC, BWT, FWT and
 forgetting are computed on human-normalised scores (Nature-2015 humans where there is
-one), over the games that have one; the other games' normalised scores are null. Those
-of a supervised run are computed on the accuracies, and nothing is human-normalised. A
-run that was interrupted is summarised up to the last stage at which every game was
-scored.
+one), over the games that have one; the other games' normalised scores are null. Fields
+whose name ends in ``_57`` take the humans of the 57-game table instead. CORA's measures
+are of raw scores. The measures of a supervised run are computed on the accuracies, and
+nothing is human-normalised. A run that was interrupted is summarised up to the last
+stage at which every game was scored.
 """
 
 import dataclasses
@@ -22,8 +23,9 @@ from jaxtyping import Float64
 
 from clrl import records
 from clrl.errors import ConfigError
-from clrl.evaluation import recognition, transfer_matrix
-from clrl.evaluation.human_scores import normalised_matrix
+from clrl.evaluation import cora, recognition, transfer_matrix
+from clrl.evaluation.human_scores import normalised, normalised_matrix
+from clrl.evaluation.learning_curves import area_under_curve
 from clrl.records import Record
 
 R = TypeVar("R")
@@ -89,6 +91,8 @@ class VisitSummary:
         return_mean: Mean raw return over the last third of them.
         return_standard_error: Of that mean; None below two episodes.
         penalty_mean: Mean penalty; None without updates.
+        return_area: Raw return averaged over the visit's steps, the area under its
+            training curve; None without episodes.
     """
 
     game: str
@@ -98,6 +102,7 @@ class VisitSummary:
     return_mean: float | None
     return_standard_error: float | None
     penalty_mean: float | None
+    return_area: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +129,12 @@ class Summary:
         bwt: Backward transfer.
         fwt: Forward transfer.
         forgetting: Mean drop from the best earlier stage.
+        isolated_forgetting: CORA's, from stage to stage.
+        zero_shot_transfer: CORA's, to games not met yet.
+        training_score: Mean over visits of the normalised ``return_area``.
+        human_normalised_57: As ``human_normalised``, by the 57-game table.
+        total_clipped_57: As ``total_clipped``, by the 57-game table.
+        acc_57: As ``acc``, by the 57-game table.
         recognition: Inferred against true tasks.
         method: By its name in the config.
         recogniser: By its name in the config.
@@ -147,6 +158,12 @@ class Summary:
     bwt: float
     fwt: float
     forgetting: float
+    isolated_forgetting: float
+    zero_shot_transfer: float
+    training_score: float
+    human_normalised_57: tuple[tuple[float, ...], ...]
+    total_clipped_57: float
+    acc_57: float
     recognition: RecognitionSummary
     method: str
     recogniser: str
@@ -181,6 +198,7 @@ def summarise(
             "run go on for longer."
         )
     human = normalised_matrix(games, scores, "nature")
+    human_57 = normalised_matrix(games, scores, "57")
     is_return = description.measure == "return"
     comparable = human if is_return else scores
     visits = of_kind(run, records.Visit)
@@ -201,6 +219,14 @@ def summarise(
         bwt=transfer_matrix.backward_transfer(comparable, trained),
         fwt=transfer_matrix.forward_transfer(comparable, trained),
         forgetting=transfer_matrix.forgetting(comparable, trained),
+        isolated_forgetting=cora.isolated_forgetting(scores, trained),
+        zero_shot_transfer=cora.zero_shot_transfer(scores, trained),
+        training_score=training_score(visit_summaries),
+        human_normalised_57=_rows(human_57),
+        total_clipped_57=(
+            transfer_matrix.total_clipped(human_57[-1]) if is_return else math.nan
+        ),
+        acc_57=transfer_matrix.average_score(human_57),
         recognition=summarise_recognition(run, games),
         method=description.method,
         recogniser=description.recogniser,
@@ -288,9 +314,8 @@ def summarise_visits(run: Sequence[Record]) -> tuple[VisitSummary, ...]:
     labels = of_kind(run, records.Label)
     summaries = []
     for visit, end in spans(of_kind(run, records.Visit), last_step(run)):
-        returns = [
-            e.return_ for e in of_kind(run, records.Episode) if e.visit == visit.visit
-        ]
+        episodes = [e for e in of_kind(run, records.Episode) if e.visit == visit.visit]
+        returns = [e.return_ for e in episodes]
         penalties = [
             t.penalty for t in of_kind(run, records.Train) if t.visit == visit.visit
         ]
@@ -304,9 +329,32 @@ def summarise_visits(run: Sequence[Record]) -> tuple[VisitSummary, ...]:
                 return_mean=float(np.mean(last_third)) if returns else None,
                 return_standard_error=standard_error(last_third),
                 penalty_mean=float(np.mean(penalties)) if penalties else None,
+                return_area=return_area(episodes, visit.agent_steps, end),
             )
         )
     return tuple(summaries)
+
+
+def return_area(
+    episodes: Sequence[records.Episode], start: int, end: int
+) -> float | None:
+    """Raw return averaged over the agent steps from ``start`` to ``end``."""
+    if not episodes:
+        return None
+    steps = np.array([e.agent_steps for e in episodes], np.int64)
+    returns = np.array([e.return_ for e in episodes], np.float64)
+    return area_under_curve(steps, returns, start, end)
+
+
+def training_score(visits: Sequence[VisitSummary]) -> float:
+    """Mean over visits of the human-normalised area under their training curve."""
+    return transfer_matrix.known_mean(
+        [
+            normalised(visit.game, visit.return_area)
+            for visit in visits
+            if visit.return_area is not None
+        ]
+    )
 
 
 def majority_label(labels: Sequence[records.Label], start: int, end: int) -> int:

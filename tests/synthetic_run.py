@@ -28,9 +28,12 @@ def synthetic_run(
     visit_steps: int = 30_000,
     episodes_per_visit: int = 40,
     delay_steps: int = 64,
+    *,
+    seed: int = 0,
+    kept: float = 0.66,
 ) -> list[Record]:
-    """A run that learns every game, and forgets a third of it in each later visit."""
-    rng = np.random.default_rng(0)
+    """A run that learns every game, and keeps a share of it in each later visit."""
+    rng = np.random.default_rng(seed)
     run: list[Record] = [
         RandomPolicy(agent_steps=0, game=game, returns=tuple(rng.normal(20, 5, 10)))
         for game in games
@@ -77,7 +80,7 @@ def synthetic_run(
                 )
             )
         for other in games:
-            skill[other] *= 1.0 if other == game else 0.66
+            skill[other] *= 1.0 if other == game else kept
         run += _evaluation(games, skill, visit + 1, start + visit_steps, rng)
     return run
 
