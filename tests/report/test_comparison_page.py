@@ -6,6 +6,7 @@ import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.image import imread
 
@@ -180,9 +181,9 @@ def test_a_panel_shows_each_measure_with_its_runs(both: Comparison) -> None:
     panels = [a for a in drawn["measures"].axes if a.get_visible()]
     assert [axes.get_title() for axes in panels] == list(SHOWN_MEASURES)
     index = [measure.name for measure in MEASURES].index("ACC")
-    dots = [collection.get_offsets() for collection in panels[0].collections]
+    dots = [np.asarray(dots.get_offsets()) for dots in panels[0].collections]
     for method, found in zip(both.methods, dots, strict=True):
-        assert [x for x, _ in found] == method.values[index].tolist()
+        np.testing.assert_array_equal(found[:, 0], method.values[index])
 
 
 @pytest.mark.parametrize(
