@@ -1,8 +1,10 @@
 import base64
 import csv
 import html.parser
+import os
 import re
-import time
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -188,10 +190,10 @@ def test_a_panel_shows_each_measure_with_its_runs(both: Comparison) -> None:
 
 @pytest.mark.parametrize(
     ("seeds", "episodes_per_visit", "limit_seconds"),
-    [(1, 50, 30.0), pytest.param(15, 800, 30.0, marks=pytest.mark.slow)],
-    ids=["2 runs", "30 runs"],
+    [(1, 50, 15.0), pytest.param(15, 800, 30.0, marks=pytest.mark.slow)],
+    ids=["2 runs", "30 runs of 19,000 records"],
 )
-def test_a_comparison_is_quick(
+def test_the_command_is_quick(
     tmp_path: Path, seeds: int, episodes_per_visit: int, limit_seconds: float
 ) -> None:
     paths = write_methods(
@@ -199,6 +201,9 @@ def test_a_comparison_is_quick(
     )
     for path in paths:
         (path / "summary.json").unlink()  # the slower way: from the records
-    started = time.perf_counter()
-    write_comparison(compare(select(paths)), tmp_path / "out")
-    assert time.perf_counter() - started < limit_seconds
+    command = [sys.executable, "-m", "clrl", "compare", *map(str, paths)]
+    before = os.times().children_user
+    subprocess.run([*command, "--out", str(tmp_path / "out")], check=True)
+    # Time of the processor, for the machine may have other work.
+    assert os.times().children_user - before < limit_seconds
+    assert (tmp_path / "out" / "index.html").exists()
