@@ -45,7 +45,9 @@ def _summary(content: dict[str, Any]) -> Summary:
     expected = [field.name for field in dataclasses.fields(Summary)]
     if sorted(content) != sorted(expected):
         raise ValueError(f"the fields {', '.join(content)}")
-    recognition = {k: _number(v) for k, v in content["recognition"].items()}
+    recognition: dict[str, Any] = {
+        name: _number(value) for name, value in content["recognition"].items()
+    }
     random_policy = content["random_policy"].items()
     read = {
         **{name: tuple(content[name]) for name in ("tasks", "stages", "learned")},

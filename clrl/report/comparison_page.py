@@ -69,6 +69,7 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
     for name, caption, figure in figures(comparison):
         svg = _svg(figure)
         (out / f"{name}.svg").write_bytes(svg)
+        figure.set_layout_engine("none")  # it has been laid out
         figure.savefig(out / f"{name}.png", dpi=_PNG_DPI)
         drawn.append(DrawnFigure(name, caption, base64.b64encode(svg).decode()))
     built, setting = tables(comparison), setting_table(comparison)

@@ -8,12 +8,13 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from clrl.evaluation.statistics import Estimate
 from clrl.report.tables import number, score
 
 
+@runtime_checkable
 class Column(Protocol):
     """A column of a table."""
 

@@ -6,20 +6,20 @@ from pathlib import Path
 
 from clrl.config import EvaluationConfig, RunConfig, SequenceConfig
 from clrl.config_file import describe, to_yaml
-from clrl.continual.methods import METHODS, MethodConfig
+from clrl.continual import methods
 from clrl.records import Record, RecordWriter
 from clrl.run_directory import RunDirectory
 from clrl.summary import summarise, write_summary
 
 from ..synthetic_run import GAMES, synthetic_run
 
-FINETUNE = METHODS["finetune"]()
-EWC = METHODS["ewc"]()
+FINETUNE = methods.Finetune()
+EWC = methods.EWC()
 SHORT_VISITS = SequenceConfig(visit_steps=30_000)
 
 
 def config_of(
-    method: MethodConfig = EWC,
+    method: methods.MethodConfig = EWC,
     seed: int = 0,
     games: tuple[str, ...] = GAMES,
     sequence: SequenceConfig = SHORT_VISITS,
@@ -52,13 +52,21 @@ def write_run(
     return path
 
 
-def write_methods(folder: Path, seeds: int = 3, **options: int) -> list[Path]:
+def write_methods(
+    folder: Path, seeds: int = 3, rounds: int = 2, episodes_per_visit: int = 40
+) -> list[Path]:
     """EWC, which keeps most of what it learnt, and fine-tuning, which does not."""
+    sequence = SequenceConfig(visit_steps=30_000, visits_per_game=rounds)
     return [
         write_run(
             folder / f"{name}-{seed}",
-            config_of(method, seed),
-            synthetic_run(seed=seed + 100 * (kept > 0.8), kept=kept, **options),
+            config_of(method, seed, sequence=sequence),
+            synthetic_run(
+                rounds=rounds,
+                episodes_per_visit=episodes_per_visit,
+                seed=seed + 100 * (kept > 0.8),
+                kept=kept,
+            ),
         )
         for name, method, kept in (("ewc", EWC, 0.93), ("finetune", FINETUNE, 0.66))
         for seed in range(seeds)
