@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import sys
 from collections.abc import Mapping
 from contextlib import closing
@@ -17,6 +18,7 @@ from clrl import allocator, config_file
 from clrl.checkpoint import read_checkpoint, write_checkpoint
 from clrl.config import AgentConfig, RunConfig
 from clrl.errors import ClrlError, DivergenceError, MemoryBudgetError
+from clrl.guards import Guards, standard_guards
 from clrl.progress import Listener
 from clrl.records import Evaluation, RecordWriter
 from clrl.rl.atari import PROTOCOLS, AtariGame, rom_path
@@ -59,11 +61,14 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
         agent = make_agent(config, sequence)
         agent.set_logger(logger)
         recorder = Recorder(
-            sequence,
-            make_evaluator(config, config.evaluation.episodes),
-            writer.write,
-            listener,
-            Schedule(random_policy_episodes=config.evaluation.random_policy_episodes),
+            sequence=sequence,
+            evaluator=make_evaluator(config, config.evaluation.episodes),
+            write=writer.write,
+            listener=listener,
+            guards=make_guards(config),
+            schedule=Schedule(
+                random_policy_episodes=config.evaluation.random_policy_episodes
+            ),
         )
         try:
             agent.learn(sequence.total_steps, recorder, log_interval=None)  # type: ignore[arg-type]
@@ -135,6 +140,17 @@ def make_evaluator(config: RunConfig, episodes: int) -> Evaluator:
         episodes=episodes,
         exploration_eps=config.evaluation.exploration_eps,
         seed=config.seed + _stream("evaluation"),
+    )
+
+
+def make_guards(config: RunConfig) -> Guards:
+    """What looks at the run while it goes on."""
+    clips = PROTOCOLS[config.sequence.protocol].clip_rewards
+    return standard_guards(
+        learning_rate=config.agent.learning_rate,
+        optimizer=config.agent.optimizer,
+        gamma=config.agent.gamma,
+        reward_bound=1.0 if clips else math.inf,
     )
 
 

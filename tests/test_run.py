@@ -58,13 +58,17 @@ TINY = RunConfig(
 
 
 class Remembering(SilentListener):
-    """Keeps the last status."""
+    """Keeps the last status, and all messages."""
 
     def __init__(self) -> None:
         self.last: Status | None = None
+        self.messages: list[str] = []
 
     def status(self, status: Status) -> None:
         self.last = status
+
+    def message(self, message: str) -> None:
+        self.messages.append(message)
 
 
 def new_directory(
@@ -129,6 +133,9 @@ def test_records_tell_what_happened_in_order(
     ]
     assert training[0].penalty == 0
     assert training[1].penalty > 0
+    assert training[0].penalty_gradient_ratio == 0
+    assert training[1].penalty_gradient_ratio > 0
+    assert all(abs(t.q_mean) <= t.q_abs_max for t in training)
     episodes = of_kind(first, records.Episode)
     assert episodes
     assert all(0 < e.agent_steps <= total for e in episodes)
@@ -148,6 +155,26 @@ def test_the_same_config_and_seed_give_identical_weights_and_records(
         assert tensors.keys() == theirs[part].keys()
         for name, tensor in tensors.items():
             assert torch.equal(tensor, theirs[part][name]), name
+
+
+def test_an_alarm_is_shown_and_recorded(tmp_path: Path) -> None:
+    config = changed(
+        method=EWC(strength=0.0, importance_batches=2),
+        sequence=dataclasses.replace(TINY.sequence, visit_steps=120),
+        evaluation=EvaluationConfig(
+            episodes=1, max_episode_steps=5, random_policy_episodes=0
+        ),
+    )
+    directory, listener = new_directory(tmp_path, config), Remembering()
+    run.train(config, directory, listener)
+    (alarm,) = (
+        alarm
+        for alarm in of_kind(directory, records.Guard)
+        if alarm.guard == "inactive_penalty"
+    )
+    assert (alarm.agent_steps, alarm.visit) == (240, 1)
+    assert alarm.game == "breakout"
+    assert f"inactive_penalty: {alarm.message}" in listener.messages
 
 
 def test_another_seed_gives_other_weights(

@@ -76,7 +76,8 @@ class AnchorByImportance(Stateless, Generic[B]):
         """Estimates the importance on ``batches`` and hands it to the penalty.
 
         Returns:
-            ``importance_trace`` (sum over parameters) and ``importance_max``.
+            ``importance_trace`` (sum over parameters), ``importance_max``, and the
+            penalty's ``curvature_max`` (``QuadraticPenalty.largest_curvature``).
 
         Raises:
             ValueError: If there are no examples.
@@ -89,4 +90,5 @@ class AnchorByImportance(Stateless, Generic[B]):
                 [x.sum() for x in importance.values()]
             ).sum(),
             "importance_max": torch.stack([x.max() for x in importance.values()]).max(),
+            "curvature_max": self._penalty.largest_curvature(),
         }
