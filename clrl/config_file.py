@@ -107,6 +107,11 @@ def to_yaml(config: RunConfig) -> str:
     return str(yaml.safe_dump(values, sort_keys=False))
 
 
+def hyper_parameters(config: RunConfig) -> Texts:
+    """Every value of the config as text, by its dotted key."""
+    return dict(_flat(yaml.safe_load(to_yaml(config))))
+
+
 def describe(config: RunConfig) -> RunDescription:
     """What a summary says about the config."""
     return RunDescription(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
 from clrl import allocator, config_file
@@ -22,8 +22,9 @@ from clrl.guards import Guards, standard_guards
 from clrl.progress import Listener
 from clrl.records import Evaluation, RecordWriter
 from clrl.rl.atari import PROTOCOLS, AtariGame, rom_path
+from clrl.rl.dashboard import Dashboard
 from clrl.rl.dqn import ContinualDQN
-from clrl.rl.evaluate import Evaluator
+from clrl.rl.evaluate import Evaluator, Spectator, nobody
 from clrl.rl.game import MakeGame
 from clrl.rl.game_sequence import GameSequence, Visit, fixed_visits, random_visits
 from clrl.rl.policy import ContinualDQNPolicy
@@ -53,19 +54,28 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
         protocol=str(protocol), rom_md5s=rom_md5s(config), command=sys.argv
     )
     listener.message(f"protocol {protocol}")
+    tensorboard = TensorBoardOutputFormat(str(directory.tensorboard))
     with (
         closing(make_sequence(config)) as sequence,
-        closing(configure(str(directory.tensorboard), ["tensorboard"])) as logger,
+        closing(Logger(str(directory.tensorboard), [tensorboard])) as logger,
         RecordWriter(directory.records) as writer,
     ):
         agent = make_agent(config, sequence)
         agent.set_logger(logger)
+        dashboard = Dashboard(
+            tensorboard.writer,
+            config_file.describe(config),
+            config_file.hyper_parameters(config),
+        )
         recorder = Recorder(
             sequence=sequence,
-            evaluator=make_evaluator(config, config.evaluation.episodes),
+            evaluator=make_evaluator(
+                config, config.evaluation.episodes, dashboard.clip
+            ),
             write=writer.write,
             listener=listener,
             guards=make_guards(config),
+            dashboard=dashboard,
             schedule=Schedule(
                 random_policy_episodes=config.evaluation.random_policy_episodes
             ),
@@ -78,6 +88,7 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
             save(agent, directory)
             raise
         save(agent, directory)
+        dashboard.close()
 
 
 def evaluate(
@@ -131,7 +142,9 @@ def make_sequence(config: RunConfig) -> GameSequence:
     )
 
 
-def make_evaluator(config: RunConfig, episodes: int) -> Evaluator:
+def make_evaluator(
+    config: RunConfig, episodes: int, spectator: Spectator = nobody
+) -> Evaluator:
     """Plays the games in the order of their true tasks."""
     visits = make_visits(config)
     return Evaluator(
@@ -140,6 +153,7 @@ def make_evaluator(config: RunConfig, episodes: int) -> Evaluator:
         episodes=episodes,
         exploration_eps=config.evaluation.exploration_eps,
         seed=config.seed + _stream("evaluation"),
+        spectator=spectator,
     )
 
 

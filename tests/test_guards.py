@@ -1,7 +1,7 @@
 """Alarms on hand-made records, each beside the nearest run that raises none."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import pytest
 
@@ -22,7 +22,7 @@ def guards(**changes: float | str) -> Guards:
     return standard_guards(**{**options, **changes})  # type: ignore[arg-type]
 
 
-def alarms(run: Sequence[Record], **changes: float | str) -> list[tuple[str, int]]:
+def alarms(run: Iterable[Record], **changes: float | str) -> list[tuple[str, int]]:
     """Which guards spoke, and at which step."""
     watching = guards(**changes)
     return [(a.guard, a.agent_steps) for record in run for a in watching(record)]
@@ -86,7 +86,8 @@ def test_an_alarm_names_its_visit_game_and_step() -> None:
 def test_a_penalty_is_inactive_up_to_a_millionth_of_the_loss(
     penalty: float, speaks: bool
 ) -> None:
-    run = [left(), *(train(step, penalty=penalty) for step in range(1, 20))]
+    run: list[Record] = [left()]
+    run += [train(step, penalty=penalty) for step in range(1, 20)]
     assert alarms(run) == ([("inactive_penalty", 10)] if speaks else [])
 
 
@@ -96,7 +97,8 @@ def test_one_record_with_an_active_penalty_is_enough() -> None:
 
 
 def test_a_short_visit_is_judged_at_its_end() -> None:
-    run = [left(), train(1, penalty=0.0), evaluated(1, 2), evaluated(1, 2)]
+    ends = [evaluated(1, 2), evaluated(1, 2)]
+    run: list[Record] = [left(), train(1, penalty=0.0), *ends]
     assert alarms(run) == [("inactive_penalty", 2)]
     assert alarms(run[:2]) == []
 

@@ -139,6 +139,14 @@ def test_records_tell_what_happened_in_order(
     episodes = of_kind(first, records.Episode)
     assert episodes
     assert all(0 < e.agent_steps <= total for e in episodes)
+    learnt = of_kind(first, records.Plasticity)
+    assert [(p.stage, p.game, p.label) for p in learnt] == [
+        (1, "pong", 0),
+        (2, "breakout", 1),
+    ]
+    assert all(0 <= p.dormant_fraction < 1 for p in learnt)
+    assert all(0 < p.effective_rank <= 256 for p in learnt)
+    assert all(p.weight_norm > 0 for p in learnt)
     steps = [record.agent_steps for record in records.read_records(first.records)]
     assert max(steps) == total
     assert min(steps) == 0
@@ -210,7 +218,21 @@ def test_tensorboard_has_returns_losses_scores_and_labels(
         "exploration_rate/task_0",
         "exploration_rate/task_1",
         "consolidation/importance_trace",
+        "replay_bytes/task_0",
+        "replay_bytes/task_1",
+        "train/penalty_gradient_ratio",
+        "plasticity/dormant_fraction",
+        "transfer/acc",
+        "time/agent_steps_per_second",
     }
+    assert set(events.Tags()["images"]) == {
+        "transfer_matrix",
+        "task_timeline",
+        "play/pong",
+        "play/breakout",
+    }
+    (granted,) = {event.value for event in events.Scalars("replay_bytes/task_0")}
+    assert granted == 400 * (42 * 42 + 8)
     assert [(e.step, e.value) for e in events.Scalars("recognition/true_task")] == [
         (VISIT_STEPS, 0.0),
         (2 * VISIT_STEPS, 1.0),

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from clrl.continual.plasticity import Plasticity, measure_plasticity
 from clrl.rl.dqn import ContinualDQN
 
 
@@ -51,6 +52,18 @@ def probe(agent: ContinualDQN, *, has_penalty: bool) -> Probe:
         q_abs_max=_finite(q_values.abs().max()),
         penalty_gradient_ratio=_finite(ratio),
     )
+
+
+def plasticity(agent: ContinualDQN, examples: int = 1024) -> Plasticity:
+    """The plasticity of an agent's network, on observations of its current task.
+
+    Args:
+        agent: Whose current task's memory holds something.
+        examples: Observations; more than units in the usual last hidden layers.
+    """
+    rng = np.random.default_rng([agent.seed or 0, agent.num_timesteps])
+    batch = agent.memories[agent.task].sample(examples, rng)
+    return measure_plasticity(agent.policy.q_net, batch.observations, batch.task)
 
 
 def _finite(value: Float[Tensor, ""]) -> float | None:

@@ -10,10 +10,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from clrl import records
 from clrl.guards import Guards
 from clrl.progress import Listener, Status
+from clrl.rl.dashboard import Dashboard
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.evaluate import Evaluator, GameScore
 from clrl.rl.game_sequence import GameSequence
-from clrl.rl.probe import NOT_MEASURED, probe
+from clrl.rl.probe import NOT_MEASURED, plasticity, probe
 
 _RETURNS_IN_A_MEAN = 20
 
@@ -48,6 +49,7 @@ class Recorder(BaseCallback):
         write: Callable[[Sequence[records.Record]], None],
         listener: Listener,
         guards: Guards,
+        dashboard: Dashboard,
         schedule: Schedule,
     ) -> None:
         """A recorder for one call of ``learn`` over the whole sequence."""
@@ -57,6 +59,7 @@ class Recorder(BaseCallback):
         self._write_records = write
         self._listener = listener
         self._guards = guards
+        self._dashboard = dashboard
         self._schedule = schedule
         self._visit = sequence.visit_index
         self._label = -1
@@ -117,6 +120,7 @@ class Recorder(BaseCallback):
 
     def _end_visit(self) -> None:
         self._record_training()
+        self._record_plasticity(stage=self._visit + 1)
         self._evaluate(stage=self._visit + 1)
 
     def _follow_label(self, agent_steps: int) -> None:
@@ -167,7 +171,24 @@ class Recorder(BaseCallback):
             logger.record(
                 f"exploration_rate/task_{task}", self.model.exploration_rate_of(task)
             )
+            logger.record(
+                f"replay_bytes/task_{task}", self.model.memories[task].granted_bytes
+            )
         logger.dump(self.num_timesteps)
+
+    def _record_plasticity(self, stage: int) -> None:
+        agent = self.model
+        if agent.memories[agent.task].size:
+            measured = plasticity(agent)
+            self._write(
+                records.Plasticity(
+                    agent_steps=self.num_timesteps,
+                    stage=stage,
+                    game=self._game,
+                    label=agent.task,
+                    **measured._asdict(),
+                )
+            )
 
     def _train_record(self, means: Mapping[str, float]) -> records.Train:
         agent = self.model
@@ -192,21 +213,19 @@ class Recorder(BaseCallback):
     def _write(self, record: records.Record) -> None:
         """Writes ``record``, and the alarms it raises, which are also shown."""
         self._write_records([record])
+        self._dashboard(record)
         for alarm in self._guards(record):
             self._write_records([alarm])
+            self._dashboard(alarm)
             self._listener.message(f"{alarm.guard}: {alarm.message}")
 
     def _evaluate(self, stage: int) -> None:
-        logger = self.model.logger
         for score in self._evaluator.scores(self.model):
-            mean = float(np.mean(score.returns))
-            logger.record(f"score/{score.game}", mean)
             self._write(evaluation_record(score, self.num_timesteps, stage))
             self._listener.message(
-                f"stage {stage}: {score.game} {mean:.1f} "
+                f"stage {stage}: {score.game} {np.mean(score.returns):.1f} "
                 f"(mean of {len(score.returns)} episodes, as task {score.label})"
             )
-        logger.dump(self.num_timesteps)
 
 
 def evaluation_record(

@@ -36,12 +36,13 @@ def test_q_values_and_gradients_are_those_of_the_batch() -> None:
     agent = trained()
     drawn = np.random.default_rng([0, 200])
     batch = agent.memories[1].sample(16, drawn)
-    q = agent.q_net(batch.observations, batch.task)
+    network = agent.policy.q_net
+    q = network(batch.observations, batch.task)
     measured = probe(agent, has_penalty=True)
     assert measured.q_mean == pytest.approx(q.max(dim=1).values.mean().item())
     assert measured.q_abs_max == pytest.approx(q.abs().max().item())
 
-    shared = agent.q_net.shared_parameters()
+    shared = network.shared_parameters()
     state = agent.learner.method.state_dict()
     pulls = [
         10
@@ -49,7 +50,7 @@ def test_q_values_and_gradients_are_those_of_the_batch() -> None:
         * (p - state[f"penalty.0.parameters.{n}"])
         for n, p in shared.items()
     ]
-    loss = agent.learner.objective(agent.q_net, batch).mean()
+    loss = agent.learner.objective(network, batch).mean()
     slopes = torch.autograd.grad(loss, list(shared.values()))
     pull, slope = (
         torch.cat([x.flatten() for x in xs]).norm() for xs in (pulls, slopes)
