@@ -1,4 +1,4 @@
-"""The command line: ``clrl train | evaluate | list``. The only module that prints.
+"""The command line: ``clrl train | evaluate | watch | list``. The only printer.
 
 Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
 
@@ -44,15 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A console script does not see the current folder, where a user's method may be.
     sys.path.append(str(Path.cwd()))
     options, overrides = _parser().parse_known_args(arguments)
+    commands = {"evaluate": _evaluate, "watch": _watch, "list": _list}
     if overrides and options.command != "train":
         err.print(f"clrl: unexpected {' '.join(overrides)}", highlight=False)
         return 2
     try:
         if options.command == "train":
             return _train(out, options, overrides)
-        if options.command == "evaluate":
-            return _evaluate(out, options)
-        return _list(out, options)
+        return commands[options.command](out, options)
     except ConfigError as error:
         _complain(err, error)
         return 2
@@ -86,6 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
     evaluate.add_argument("--episodes", type=int, help="of each game")
+
+    watch = commands.add_parser("watch", help="film a trained agent at play")
+    watch.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
+    watch.add_argument("--game", help="one of the run's; by default each of them")
+    watch.add_argument(
+        "--output", type=Path, metavar="FILE", help="default: RUN/videos/GAME.mp4"
+    )
+    watch.add_argument("--episodes", type=int, default=1, help="of each game (1)")
+    watch.add_argument(
+        "--seconds", type=float, default=180, help="of an episode at most (180)"
+    )
 
     listing = commands.add_parser("list", help="list what a config can name")
     listing.add_argument("what", choices=LISTS)
@@ -181,6 +191,27 @@ def _evaluate(out: Console, options: argparse.Namespace) -> int:
     with _listener(out) as listener:
         scores = run.evaluate(directory, options.episodes, listener)
     out.print(evaluation_table(scores))
+    return 0
+
+
+def _watch(out: Console, options: argparse.Namespace) -> int:
+    directory = RunDirectory.open(options.run)
+    for name in ("episodes", "seconds"):
+        if not getattr(options, name) >= 1:
+            raise ConfigError(
+                f"--{name} must be at least 1, got {getattr(options, name)}."
+            )
+    from clrl.watch import watch
+
+    with _listener(out) as listener:
+        watch(
+            directory,
+            options.game,
+            options.output,
+            episodes=options.episodes,
+            max_seconds=options.seconds,
+            listener=listener,
+        )
     return 0
 
 

@@ -4,8 +4,8 @@ import dataclasses
 import hashlib
 import math
 import sys
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,7 @@ def evaluate(
         CheckpointError: There is no checkpoint, or it was altered.
     """
     config = config_file.read_config(directory.config)
-    with closing(make_sequence(config)) as sequence:
-        agent = make_agent(config, sequence)
-        load(agent, directory)
+    with saved_agent(config, directory) as (agent, sequence):
         evaluator = make_evaluator(config, episodes or config.evaluation.episodes)
         stage = len(sequence.visits)
         evaluations = []
@@ -115,6 +113,21 @@ def evaluate(
             evaluations.append(evaluation_record(score, sequence.total_steps, stage))
             listener.message(f"{score.game}: {np.mean(score.returns):.1f}")
         return evaluations
+
+
+@contextmanager
+def saved_agent(
+    config: RunConfig, directory: RunDirectory
+) -> Iterator[tuple[ContinualDQN, GameSequence]]:
+    """The agent that a run saved, with the sequence of its games.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or it was altered.
+    """
+    with closing(make_sequence(config)) as sequence:
+        agent = make_agent(config, sequence)
+        load(agent, directory)
+        yield agent, sequence
 
 
 def make_visits(config: RunConfig) -> list[Visit]:
@@ -135,7 +148,7 @@ def make_sequence(config: RunConfig) -> GameSequence:
     protocol = PROTOCOLS[config.sequence.protocol]
     return GameSequence(
         make_visits(config),
-        _game_maker(config),
+        game_maker(config),
         num_envs=config.sequence.num_envs,
         seed=config.seed,
         clip_rewards=protocol.clip_rewards,
@@ -149,7 +162,7 @@ def make_evaluator(
     visits = make_visits(config)
     return Evaluator(
         games=tuple(dict.fromkeys(visit.game for visit in visits)),
-        make_game=_game_maker(config, config.evaluation.max_episode_steps),
+        make_game=game_maker(config, config.evaluation.max_episode_steps),
         episodes=episodes,
         exploration_eps=config.evaluation.exploration_eps,
         seed=config.seed + _stream("evaluation"),
@@ -257,7 +270,8 @@ def rom_md5s(config: RunConfig) -> Mapping[str, str]:
     }
 
 
-def _game_maker(config: RunConfig, max_episode_steps: int | None = None) -> MakeGame:
+def game_maker(config: RunConfig, max_episode_steps: int | None = None) -> MakeGame:
+    """Makes games as the config has them, with another time limit if one is given."""
     protocol = PROTOCOLS[config.sequence.protocol]
     if max_episode_steps is not None:
         protocol = dataclasses.replace(

@@ -104,7 +104,7 @@ class Evaluator:
                     self.spectator(agent.newest_frames(seen))
                     return agent.act(seen, self.exploration_eps, rng)
 
-                with _under_label(agent, label):
+                with under_label(agent, label):
                     returns = play_episodes(
                         game,
                         act,
@@ -126,6 +126,13 @@ class Evaluator:
                 episodes=episodes,
                 seed=self.seed,
             )
+
+    def infer_label(self, agent: ContinualDQN, name: str) -> TaskId:
+        """The task for which the agent's frozen recogniser takes a game."""
+        task = self.games.index(name)
+        rng = np.random.default_rng([self.seed, task])
+        with self._playing(name, self.episodes) as (game, num_envs):
+            return self._label(agent, task, game, num_envs, rng)
 
     @contextmanager
     def _playing(self, name: str, episodes: int) -> Iterator[tuple[VectorGame, int]]:
@@ -154,7 +161,7 @@ class Evaluator:
 
 
 @contextmanager
-def _under_label(agent: ContinualDQN, label: TaskId) -> Iterator[None]:
+def under_label(agent: ContinualDQN, label: TaskId) -> Iterator[None]:
     """Lets the agent act under ``label``, then under its own label again."""
     own = agent.task
     agent.set_task(label)
