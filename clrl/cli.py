@@ -1,4 +1,6 @@
-"""The command line: ``clrl train | evaluate | compare | list``. The only printer.
+"""The command line: ``clrl train | evaluate | watch | compare | list``.
+
+The only module that prints.
 
 Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
 
@@ -74,7 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A console script does not see the current folder, where a user's method may be.
     sys.path.append(str(Path.cwd()))
     options, overrides = _parser().parse_known_args(arguments)
-    commands = {"evaluate": _evaluate, "compare": _compare, "list": _list}
+    commands = {
+        "evaluate": _evaluate,
+        "watch": _watch,
+        "compare": _compare,
+        "list": _list,
+    }
     if overrides and options.command != "train":
         err.print(f"clrl: unexpected {' '.join(overrides)}", highlight=False)
         return 2
@@ -115,6 +122,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
     evaluate.add_argument("--episodes", type=int, help="of each game")
+
+    watch = commands.add_parser("watch", help="film a trained agent at play")
+    watch.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
+    watch.add_argument("--game", help="one of the run's; by default each of them")
+    watch.add_argument(
+        "--output", type=Path, metavar="FILE", help="default: RUN/videos/GAME.mp4"
+    )
+    watch.add_argument("--episodes", type=int, default=1, help="of each game (1)")
+    watch.add_argument(
+        "--seconds", type=float, default=180, help="of an episode at most (180)"
+    )
 
     compare = commands.add_parser(
         "compare", help="compare methods over seeds: tables, figures and a page"
@@ -249,6 +267,27 @@ def _compare(out: Console, options: argparse.Namespace) -> int:
         _line(out, f"left out: {run.path}: {run.reason}")
     _line(out, f"page    {page}")
     _line(out, f"tables  {options.out / 'tables.md'}, and .csv beside it")
+    return 0
+
+
+def _watch(out: Console, options: argparse.Namespace) -> int:
+    directory = RunDirectory.open(options.run)
+    for name in ("episodes", "seconds"):
+        if not getattr(options, name) >= 1:
+            raise ConfigError(
+                f"--{name} must be at least 1, got {getattr(options, name)}."
+            )
+    from clrl.watch import watch
+
+    with _listener(out) as listener:
+        watch(
+            directory,
+            options.game,
+            options.output,
+            episodes=options.episodes,
+            max_seconds=options.seconds,
+            listener=listener,
+        )
     return 0
 
 

@@ -33,6 +33,7 @@ from clrl.config import (
     SequenceConfig,
 )
 from clrl.config_common import CommonConfig
+from clrl.config_library import flat
 from clrl.config_supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
 from clrl.config_texts import Texts, merged, texts_of_arguments, texts_of_file
 from clrl.continual.methods import METHODS, MethodConfig
@@ -164,6 +165,11 @@ def to_yaml(config: CommonConfig) -> str:
         for key, value in values.items()
     }
     return str(yaml.safe_dump({"domain": name} | plain, sort_keys=False))
+
+
+def hyper_parameters(config: CommonConfig) -> Texts:
+    """Every value of the config as text, by its dotted key."""
+    return dict(flat(yaml.safe_load(to_yaml(config))))
 
 
 def describe(config: CommonConfig) -> RunDescription:

@@ -9,6 +9,8 @@ Records hold no wall-clock time, so the same run twice writes the same file. The
     consolidation   a task was left and its importance estimated
     evaluation      a game was scored without learning; stage 0 is before training
     random_policy   a uniformly random policy played a game
+    plasticity      what is left of the network's ability to learn, after a visit
+    guard           something looks wrong, see clrl.guards
 
 Every record has ``agent_steps``: the agent's decisions so far, over all environments.
 
@@ -23,7 +25,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, get_args
 
 from clrl.errors import CheckpointError
 
@@ -62,7 +64,13 @@ class Episode:
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Means over the updates since the last record of this kind."""
+    """Means over the updates since the last record of this kind.
+
+    The last three are measured once, on a batch of the current task's memory, and None
+    where it holds too little: ``penalty_gradient_ratio`` is the 2-norm of the penalty's
+    gradient over that of the task loss's; ``q_mean`` the mean of max_a Q(s, a);
+    ``q_abs_max`` the largest abs(Q(s, a)) of any action.
+    """
 
     kind: ClassVar[str] = "train"
     agent_steps: int
@@ -73,13 +81,17 @@ class Train:
     penalty: float
     gradient_norm: float
     exploration_rate: float
+    penalty_gradient_ratio: float | None = None
+    q_mean: float | None = None
+    q_abs_max: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consolidation:
     """Task ``task`` was left; ``metrics`` is what its method reports of that.
 
-    EWC: ``importance_trace`` and ``importance_max``, sum and maximum over parameters.
+    EWC: ``importance_trace`` and ``importance_max``, sum and maximum over parameters;
+    ``curvature_max``, the largest second derivative of the penalty in a new task.
     """
 
     kind: ClassVar[str] = "consolidation"
@@ -113,14 +125,50 @@ class RandomPolicy:
     returns: tuple[float, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plasticity:
+    """The network after visit ``stage - 1``, on a batch of the last task's memory.
+
+    See ``clrl.continual.plasticity``; ``dormant_fraction`` and ``effective_rank`` are
+    None for a network that does not show its activations.
+    """
+
+    kind: ClassVar[str] = "plasticity"
+    agent_steps: int
+    stage: int
+    game: str
+    label: int
+    dormant_fraction: float | None
+    effective_rank: int | None
+    weight_norm: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """Guard ``guard`` found something wrong; ``message`` says what, and what to do."""
+
+    kind: ClassVar[str] = "guard"
+    agent_steps: int
+    visit: int
+    game: str
+    guard: str
+    message: str
+
+
 Record: TypeAlias = (
-    Visit | Label | Episode | Train | Consolidation | Evaluation | RandomPolicy
+    Visit
+    | Label
+    | Episode
+    | Train
+    | Consolidation
+    | Evaluation
+    | RandomPolicy
+    | Plasticity
+    | Guard
 )
 
-_CLASSES: dict[str, type[Record]] = {
-    cls.kind: cls
-    for cls in (Visit, Label, Episode, Train, Consolidation, Evaluation, RandomPolicy)
-}
+KINDS: dict[str, type[Record]] = {cls.kind: cls for cls in get_args(Record)}
+"""The classes of records by their kind."""
 
 
 def to_line(record: Record) -> str:
@@ -139,7 +187,7 @@ def from_line(line: str) -> Record:
     """
     try:
         named = json.loads(line)
-        cls = _CLASSES[named.pop("kind")]
+        cls = KINDS[named.pop("kind")]
         names = {
             field.name.rstrip("_"): field.name for field in dataclasses.fields(cls)
         }

@@ -8,6 +8,7 @@ runs/<name>/
     checkpoint/       the agent
     summary.json      the results as numbers, see clrl.summary
     scores.png        the results as a picture
+    videos/           the agent at play, <game>.mp4 and <game>.png, where they were made
 """
 
 import itertools
@@ -117,6 +118,11 @@ class RunDirectory:
     def picture(self) -> Path:
         """The results as a picture."""
         return self.path / "scores.png"
+
+    @property
+    def videos(self) -> Path:
+        """Directory of videos and filmstrips of the agent at play."""
+        return self.path / "videos"
 
     def write_provenance(
         self,

@@ -23,6 +23,16 @@ class ContinualNetwork(nn.Module, abc.ABC):
     def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
         """The outputs for ``inputs`` [B, ...], each under its own task."""
 
+    def activations(
+        self, inputs: Tensor, task: Int64[Tensor, "B"]
+    ) -> list[Float[Tensor, "B F ..."]]:
+        """What each hidden layer puts out for ``inputs``, past its activation function.
+
+        Networks that do not override this show none.
+        """
+        del inputs, task
+        return []
+
     def shared_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that all tasks share: by name, all outside ``TaskOwned``."""
         owned = {

@@ -76,6 +76,27 @@ def draw(run: Sequence[Record], summary: Summary) -> Figure:
     return figure
 
 
+def draw_matrix(summary: Summary) -> Figure:
+    """The transfer matrix alone."""
+    n_games, n_stages = len(summary.tasks), len(summary.stages)
+    size = (max(4.0, 0.95 * n_games + 1.6), max(3.0, 0.42 * n_stages + 1.2))
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    _draw_matrix(figure.add_subplot(), summary)
+    return figure
+
+
+def draw_timeline(run: Sequence[Record], summary: Summary) -> Figure:
+    """The true and the inferred task over time, with the games' colours."""
+    figure = Figure(figsize=(9.0, 1.7), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    _draw_strips(axes, run, summary)
+    patches = [Rectangle((0, 0), 1, 1, fc=colour_of(g, summary)) for g in summary.tasks]
+    figure.legend(
+        patches, summary.tasks, loc="outside upper left", ncols=6, fontsize=8
+    ).get_frame().set_linewidth(0)
+    return figure
+
+
 def title(summary: Summary) -> str:
     """What was run and what came out, on one line."""
     amount = f" protocol, {summary.agent_steps:,} agent steps"

@@ -266,14 +266,20 @@ class ContinualDQN(DQN):
         rng: np.random.Generator,
     ) -> Int64[np.ndarray, "N"]:
         """ε-greedy actions under the current label, through the method's prediction."""
-        self.policy.set_training_mode(False)
         greedy = np.zeros(len(observations), dtype=np.int64)
         if exploration_rate < 1:
-            with torch.no_grad():
-                inputs = torch.as_tensor(observations, device=self.device)
-                q_values = self.learner.predict(inputs, self.policy.task_of(inputs))
-            greedy = q_values.argmax(dim=1).cpu().numpy()
+            greedy = self.q_values(observations).argmax(axis=1)
         return self._explore(greedy, exploration_rate, rng)
+
+    def q_values(
+        self, observations: Shaped[np.ndarray, "N ..."]
+    ) -> Float32[np.ndarray, "N A"]:
+        """Of every action under the current label, through the method's prediction."""
+        self.policy.set_training_mode(False)
+        with torch.no_grad():
+            inputs = torch.as_tensor(observations, device=self.device)
+            q_values = self.learner.predict(inputs, self.policy.task_of(inputs))
+        return q_values.cpu().numpy()
 
     def newest_frames(
         self, observations: Shaped[np.ndarray, "N ..."]
