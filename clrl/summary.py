@@ -22,6 +22,7 @@ from clrl import records
 from clrl.errors import ConfigError
 from clrl.evaluation import recognition, transfer_matrix
 from clrl.evaluation.human_scores import normalised_matrix
+from clrl.history import History, history_of
 from clrl.records import Record
 
 R = TypeVar("R")
@@ -163,7 +164,14 @@ def summarise(
     Raises:
         ConfigError: No stage has been evaluated yet.
     """
-    games = description.games
+    return summarise_history(history_of(run), description, seconds)
+
+
+def summarise_history(
+    history: History, description: RunDescription, seconds: float = math.nan
+) -> Summary:
+    """The results of a run; as ``summarise``, for runs of any length."""
+    games, run = description.games, history.events
     scores = score_matrix(run, games)
     if not len(scores):
         raise ConfigError(
@@ -173,7 +181,7 @@ def summarise(
     human = normalised_matrix(games, scores, "nature")
     visits = of_kind(run, records.Visit)
     trained = [games.index(v.game) for v in visits][: len(scores) - 1]
-    visit_summaries = summarise_visits(run)
+    visit_summaries = summarise_visits(history)
     random_policy = {
         r.game: summarise_returns(r.returns) for r in of_kind(run, records.RandomPolicy)
     }
@@ -187,12 +195,12 @@ def summarise(
         bwt=transfer_matrix.backward_transfer(human, trained),
         fwt=transfer_matrix.forward_transfer(human, trained),
         forgetting=transfer_matrix.forgetting(human, trained),
-        recognition=summarise_recognition(run, games),
+        recognition=summarise_recognition(history, games),
         method=description.method,
         recogniser=description.recogniser,
         protocol=description.protocol,
         seed=description.seed,
-        agent_steps=last_step(run),
+        agent_steps=history.agent_steps,
         seconds=seconds,
         visits=visit_summaries,
         random_policy=random_policy,
@@ -228,18 +236,25 @@ def last_step(run: Sequence[Record]) -> int:
 
 
 def score_matrix(
-    run: Sequence[Record], games: Sequence[str]
+    run: Iterable[Record], games: Sequence[str]
 ) -> Float64[np.ndarray, "S T"]:
     """Mean raw returns by stage and game, up to the last stage with all games."""
-    means = {
-        (e.stage, e.game): float(np.mean(e.returns))
-        for e in of_kind(run, records.Evaluation)
-    }
-    stages = 0
-    while all((stages, game) in means for game in games):
-        stages += 1
-    rows = [[means[stage, game] for game in games] for stage in range(stages)]
-    return np.array(rows, dtype=np.float64).reshape(stages, len(games))
+    scores = known_scores(run, games)
+    incomplete = np.isnan(scores).any(axis=1)
+    return scores[: int(incomplete.argmax())] if incomplete.any() else scores
+
+
+def known_scores(
+    run: Iterable[Record], games: Sequence[str]
+) -> Float64[np.ndarray, "S T"]:
+    """Mean raw returns by stage and game, NaN where a game was not scored."""
+    evaluations = of_kind(run, records.Evaluation)
+    stages = 1 + max((e.stage for e in evaluations), default=-1)
+    scores = np.full((stages, len(games)), math.nan)
+    for e in evaluations:
+        if e.game in games:
+            scores[e.stage, games.index(e.game)] = np.mean(e.returns)
+    return scores
 
 
 def stage_names(visited: Iterable[str]) -> list[str]:
@@ -268,27 +283,24 @@ def standard_error(values: Sequence[float]) -> float | None:
     return float(np.std(values, ddof=1) / math.sqrt(len(values)))
 
 
-def summarise_visits(run: Sequence[Record]) -> tuple[VisitSummary, ...]:
+def summarise_visits(history: History) -> tuple[VisitSummary, ...]:
     """What training looked like in each visit."""
-    labels = of_kind(run, records.Label)
+    labels = of_kind(history.events, records.Label)
+    visits = of_kind(history.events, records.Visit)
     summaries = []
-    for visit, end in spans(of_kind(run, records.Visit), last_step(run)):
-        returns = [
-            e.return_ for e in of_kind(run, records.Episode) if e.visit == visit.visit
-        ]
-        penalties = [
-            t.penalty for t in of_kind(run, records.Train) if t.visit == visit.visit
-        ]
-        last_third = returns[-math.ceil(len(returns) / 3) :]
+    for visit, end in spans(visits, history.agent_steps):
+        returns = history.episodes.of_visit(visit.visit).returns
+        penalties = history.updates.of_visit(visit.visit).penalty
+        last_third = returns[-math.ceil(len(returns) / 3) :].tolist()
         summaries.append(
             VisitSummary(
                 game=visit.game,
                 label=majority_label(labels, visit.agent_steps, end),
                 agent_steps=end - visit.agent_steps,
                 episodes=len(returns),
-                return_mean=float(np.mean(last_third)) if returns else None,
+                return_mean=float(np.mean(last_third)) if last_third else None,
                 return_standard_error=standard_error(last_third),
-                penalty_mean=float(np.mean(penalties)) if penalties else None,
+                penalty_mean=float(np.mean(penalties)) if len(penalties) else None,
             )
         )
     return tuple(summaries)
@@ -324,23 +336,21 @@ def _is_above(visit: VisitSummary, random: RandomSummary) -> bool:
     return gain > 0 and gain >= LEARNED_STANDARD_ERRORS * combined
 
 
-def summarise_recognition(
-    run: Sequence[Record], games: Sequence[str]
-) -> RecognitionSummary:
+def summarise_recognition(history: History, games: Sequence[str]) -> RecognitionSummary:
     """Inferred against true tasks, over the agent steps of the run."""
-    visits, labels = of_kind(run, records.Visit), of_kind(run, records.Label)
-    total_steps = last_step(run)
-    if not (visits and labels and total_steps):
+    known = timelines(history, games)
+    if known is None:
         return RecognitionSummary(
             ari=math.nan,
             contexts=0,
             contexts_of_at_least_1_percent=0,
             delay_steps=math.nan,
         )
-    truth = _timeline({v.agent_steps: games.index(v.game) for v in visits}, total_steps)
-    inferred = _timeline({x.agent_steps: x.label for x in labels}, total_steps)
+    truth, inferred = known
+    total_steps = history.agent_steps
     contingency = recognition.contingency(truth, inferred, total_steps)
     delays = recognition.switch_delays_steps(truth, inferred, total_steps)
+    labels = of_kind(history.events, records.Label)
     return RecognitionSummary(
         ari=float(recognition.adjusted_rand_index(contingency)),
         contexts=len({label.label for label in labels}),
@@ -349,6 +359,24 @@ def summarise_recognition(
         ),
         delay_steps=float(np.median(delays)) if len(delays) else math.nan,
     )
+
+
+def timelines(
+    history: History, games: Sequence[str]
+) -> tuple[recognition.Timeline, recognition.Timeline] | None:
+    """The true tasks, as positions in ``games``, and the inferred ones.
+
+    Returns:
+        Both over the agent steps of the run; None before the first step.
+    """
+    visits = of_kind(history.events, records.Visit)
+    labels = of_kind(history.events, records.Label)
+    total_steps = history.agent_steps
+    if not (visits and labels and total_steps):
+        return None
+    truth = {visit.agent_steps: games.index(visit.game) for visit in visits}
+    inferred = {label.agent_steps: label.label for label in labels}
+    return _timeline(truth, total_steps), _timeline(inferred, total_steps)
 
 
 def _timeline(value_from: dict[int, int], total_steps: int) -> recognition.Timeline:
