@@ -150,5 +150,9 @@ class _Columns:
         )
 
     def _last_step(self) -> int:
-        frequent = [*self._episodes[0], *self._updates[0]]
-        return max(frequent + [event.agent_steps for event in self._events], default=0)
+        steps = (
+            self._episodes[0],
+            self._updates[0],
+            [event.agent_steps for event in self._events],
+        )
+        return max(max(column, default=0) for column in steps)

@@ -8,6 +8,9 @@ runs/<name>/
     checkpoint/       the agent
     summary.json      the results as numbers, see clrl.summary
     scores.png        the results as a picture
+    report.html       all of it as one page, see clrl.report.page
+    videos/           the agent at play, <game>.mp4 and <game>.png, where they were made
+    stopped.txt       why the run ended early, if it did
 """
 
 import itertools
@@ -116,6 +119,21 @@ class RunDirectory:
     def picture(self) -> Path:
         """The results as a picture."""
         return self.path / "scores.png"
+
+    @property
+    def report(self) -> Path:
+        """All of the run as one page."""
+        return self.path / "report.html"
+
+    @property
+    def videos(self) -> Path:
+        """Directory of videos and filmstrips of the agent at play."""
+        return self.path / "videos"
+
+    @property
+    def stopped(self) -> Path:
+        """Why the run ended early, in words; missing where it did not."""
+        return self.path / "stopped.txt"
 
     def write_provenance(
         self, *, protocol: str, rom_md5s: Mapping[str, str], command: Sequence[str]

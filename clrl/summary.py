@@ -322,11 +322,12 @@ def learned_games(
     return tuple(
         game
         for game, visit in final.items()
-        if game in random_policy and _is_above(visit, random_policy[game])
+        if game in random_policy and is_above_random(visit, random_policy[game])
     )
 
 
-def _is_above(visit: VisitSummary, random: RandomSummary) -> bool:
+def is_above_random(visit: VisitSummary, random: RandomSummary) -> bool:
+    """Whether training returns are above random play by 3 combined standard errors."""
     if visit.return_mean is None or visit.return_standard_error is None:
         return False
     if random.standard_error is None:
