@@ -49,7 +49,7 @@ def learning_curve(run: RunData, game: int) -> Markup:
     name = run.games[game]
 
     def draw(figure: Figure) -> None:
-        axes = figure.add_axes((0.115, 0.15, 0.865, 0.80))
+        axes = figure.add_axes((0.115, 0.17, 0.85, 0.79))
         _draw_visits(axes, run, game)
         _draw_random(axes, run, name)
         _draw_training(axes, run, game)
@@ -69,7 +69,7 @@ def retention_chart(rows: Sequence[Retention]) -> Markup:
     def draw(figure: Figure) -> None:
         height = figure.get_figheight() * 72
         bottom = 44 / height
-        axes = figure.add_axes((0.24, bottom, 0.73, 1 - bottom - 6 / height))
+        axes = figure.add_axes((0.27, bottom, 0.69, 1 - bottom - 6 / height))
         for y, row in enumerate(rows):
             colour = colour_of(row.game)
             ends = [row.human_after, row.human_final]
@@ -87,7 +87,7 @@ def retention_chart(rows: Sequence[Retention]) -> Markup:
 
     return inline_svg(
         draw,
-        width=480,
+        width=420,
         height=56 + 26 * len(rows),
         name="retention",
         label="Score of each game after its last visit and at the end of the run",
@@ -106,7 +106,7 @@ def recognition_timeline(run: RunData) -> Markup | None:
     def draw(figure: Figure) -> None:
         height = figure.get_figheight() * 72
         bottom = 38 / height
-        axes = figure.add_axes((0.10, bottom, 0.88, 1 - bottom - 4 / height))
+        axes = figure.add_axes((0.09, bottom, 0.88, 1 - bottom - 4 / height))
         stretches = _common_stretches(truth, inferred, total_steps)
         _draw_row(axes, 0, stretches, total_steps)
         for y, (_, labels) in enumerate(rows, start=1):
@@ -197,7 +197,8 @@ def _draw_training(axes: Axes, run: RunData, game: int) -> None:
         axes.fill_between(
             bins.agent_steps, bins.low, bins.high, color=colour, alpha=0.22, lw=0
         )
-        axes.plot(bins.agent_steps, bins.mean, color=colour)
+        marker = "o" if len(bins.mean) == 1 else ""
+        axes.plot(bins.agent_steps, bins.mean, color=colour, marker=marker, ms=4)
 
 
 def _visits_of(run: RunData, game: int) -> Iterator[int]:

@@ -132,6 +132,12 @@ def _labels(run: RunData) -> Iterator[str]:
 
 def _noise(run: RunData) -> Iterator[str]:
     episodes = [len(e.returns) for e in of_kind(run.history.events, records.Evaluation)]
+    limit = run.config.get("evaluation", {}).get("max_episode_steps")
+    if episodes and limit is not None:
+        yield (
+            f"Scored episodes were cut off after {limit:,} agent steps, so "
+            "human-normalised scores compare a part of a game with whole ones."
+        )
     if episodes and min(episodes) < FEW_EPISODES:
         yield (
             f"Each score is the mean of {min(episodes)} episodes, so small differences "
