@@ -18,6 +18,9 @@ from jaxtyping import Float64, Int64
 from clrl import records
 from clrl.records import Record
 
+# NumPy itself would make a "q" a longlong, which is not its int64.
+_TYPES = {"q": np.int64, "d": np.float64}
+
 
 class Episodes(NamedTuple):
     """Records of kind ``episode``, in order.
@@ -142,8 +145,12 @@ class _Columns:
         """What came so far."""
         return History(
             events=tuple(self._events),
-            episodes=Episodes(*map(np.array, self._episodes)),
-            updates=Updates(*map(np.array, self._updates)),
+            episodes=Episodes(
+                *(np.frombuffer(x, _TYPES[x.typecode]) for x in self._episodes)
+            ),
+            updates=Updates(
+                *(np.frombuffer(x, _TYPES[x.typecode]) for x in self._updates)
+            ),
             agent_steps=self._last_step(),
             guards=tuple(self._guards),
             unknown=dict(self._unknown),

@@ -32,6 +32,12 @@ EPISODES_IN_A_BIN = 5
 FEW_EPISODES = 400
 """Below this many, every episode of a game is drawn as well."""
 
+MANY_STAGES = 20
+"""Above this many, scores are drawn smaller."""
+
+LINEAR_UP_TO = 2.0
+"""Human-normalised; beyond that, a chart of several games is logarithmic."""
+
 NARROWEST_BAR = 1 / 700
 """Of the timeline's width."""
 
@@ -76,6 +82,10 @@ def retention_chart(rows: Sequence[Retention]) -> Markup:
             axes.plot(ends, [y, y], color=colour, lw=3, alpha=0.45)
             axes.scatter(ends[:1], [y], s=55, fc="none", ec=colour, lw=1.8)
             axes.scatter(ends[1:], [y], s=55, color=colour, lw=1.8)
+        if max(max(map(abs, (r.human_after, r.human_final))) for r in rows) > (
+            LINEAR_UP_TO
+        ):
+            axes.set_xscale("symlog", linthresh=1)
         axes.axvline(0.0, color=FAINT, lw=1)
         axes.axvline(1.0, color=FAINT, lw=1, ls=(0, (4, 3)))
         axes.set_yticks(range(len(rows)), [row.name for row in rows])
@@ -221,7 +231,8 @@ def _draw_scores(axes: Axes, run: RunData, game: int) -> None:
     ]
     if scores:
         steps, means = zip(*scores, strict=True)
-        axes.plot(steps, means, color=INK, lw=1, ls=(0, (1, 2)), marker="D", ms=3.5)
+        size = 3.5 if len(scores) <= MANY_STAGES else 2.0
+        axes.plot(steps, means, color=INK, lw=1, ls=(0, (1, 2)), marker="D", ms=size)
 
 
 def _over_agent_steps(axes: Axes, run: RunData) -> None:

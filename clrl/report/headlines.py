@@ -60,10 +60,13 @@ def _total(summary: Summary) -> str:
 def _bwt(bwt: float) -> str:
     if math.isnan(bwt):
         return "Not known yet: it needs a game that was not the last one trained."
-    moved = "lost" if bwt < 0 else "gained"
+    if _is_zero(bwt):
+        moved = "kept its score"
+    else:
+        moved = f"{'lost' if bwt < 0 else 'gained'} {number(abs(bwt))}"
     return (
-        f"From the end of its last visit to the end of the run, a game {moved} "
-        f"{number(abs(bwt))} on average."
+        f"From the end of its last visit to the end of the run, a game {moved} on "
+        "average."
     )
 
 
@@ -76,10 +79,13 @@ def _forgetting(summary: Summary) -> str:
 def _fwt(fwt: float) -> str:
     if math.isnan(fwt):
         return "Not known yet: it needs a second game."
-    than = "better" if fwt > 0 else "worse"
+    if _is_zero(fwt):
+        played = "as well as"
+    else:
+        played = f"{number(abs(fwt))} {'better' if fwt > 0 else 'worse'} than"
     return (
-        f"Just before its first visit, a game was played {number(abs(fwt))} {than} "
-        "than by the untrained network."
+        f"Just before its first visit, a game was played {played} by the untrained "
+        "network, on average."
     )
 
 
@@ -121,7 +127,12 @@ def _contexts(summary: Summary) -> Iterator[str]:
 
 
 def _signed(value: float) -> str:
-    return f"+{number(value)}" if value > 0 else number(value)
+    plus = "+" if value > 0 and not _is_zero(value) else ""
+    return f"{plus}{number(value)}"
+
+
+def _is_zero(value: float) -> bool:
+    return number(abs(value)) == number(0.0)
 
 
 def _games(count: int) -> str:
