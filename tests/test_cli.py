@@ -6,6 +6,9 @@ import pytest
 
 from clrl.cli import main
 
+from .run_files import config, run_directory
+from .synthetic_run import synthetic_run
+
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +82,22 @@ def test_evaluating_a_run_that_is_not_there_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert "unknown run" in complaint(capsys, "evaluate", "runs/none")
+
+
+def test_a_report_of_a_run_that_is_not_there_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "unknown run" in complaint(capsys, "report", "runs/none")
+
+
+def test_a_report_says_where_it_went(capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_directory(Path("runs/mine"), synthetic_run(rounds=1), config())
+    assert main(["report", "runs/mine"]) == 0
+    assert capsys.readouterr().out.strip() == str(run.report.resolve())
+    assert run.report.exists()
+    assert main(["report", "runs/mine", "--output", "mine.html"]) == 0
+    assert capsys.readouterr().out.strip() == "mine.html"
+    assert Path("mine.html").exists()
 
 
 def test_an_unexpected_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
