@@ -1,4 +1,4 @@
-"""The command line: ``clrl train | evaluate | watch | compare | list``.
+"""The command line: ``clrl train | evaluate | watch | report | compare | list``.
 
 The only module that prints.
 
@@ -79,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = {
         "evaluate": _evaluate,
         "watch": _watch,
+        "report": _write_report,
         "compare": _compare,
         "list": _list,
     }
@@ -122,6 +123,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
     evaluate.add_argument("--episodes", type=int, help="of each game")
+
+    report = commands.add_parser(
+        "report", help="write all of a run, finished or not, as one page"
+    )
+    report.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
+    report.add_argument(
+        "--output", type=Path, metavar="FILE", help="default: report.html in RUN"
+    )
 
     watch = commands.add_parser("watch", help="film a trained agent at play")
     watch.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
@@ -174,13 +183,16 @@ def _train(out: Console, options: argparse.Namespace, overrides: list[str]) -> i
             runner.train(config, directory, listener)
         code = 0
     except KeyboardInterrupt:
+        directory.stopped.write_text("it was interrupted.\n", encoding="utf-8")
         _line(out, f"interrupted; what there is so far is in {directory.path}")
         code = 130
-    except ClrlError:
+    except ClrlError as error:
         if not directory.records.exists():
             directory.discard()
         else:
+            directory.stopped.write_text(f"{error}\n", encoding="utf-8")
             _line(out, f"stopped; what there is so far is in {directory.path}")
+            _line(out, f"to see it: clrl report {directory.path}")
         raise
     _report(out, directory, description, time.perf_counter() - started)
     return code
@@ -224,6 +236,7 @@ def _report(
     out: Console, directory: RunDirectory, description: "RunDescription", seconds: float
 ) -> None:
     """Writes the summary and the picture of the records so far, and prints them."""
+    from clrl.report.page import write_report
     from clrl.report.score_matrix import save_picture
     from clrl.report.tables import report
     from clrl.summary import is_summarisable, summarise, write_summary
@@ -234,7 +247,9 @@ def _report(
     summary = summarise(records, description, seconds)
     write_summary(summary, directory.summary)
     save_picture(records, summary, directory.picture)
+    report_path = write_report(directory.path)
     out.print(report(summary))
+    _line(out, f"report       {report_path}")
     _line(out, f"picture      {directory.picture}")
     _line(out, f"numbers      {directory.summary}")
     _line(out, f"tensorboard  tensorboard --logdir {directory.tensorboard}")
@@ -288,6 +303,13 @@ def _watch(out: Console, options: argparse.Namespace) -> int:
             max_seconds=options.seconds,
             listener=listener,
         )
+    return 0
+
+
+def _write_report(out: Console, options: argparse.Namespace) -> int:
+    from clrl.report.page import write_report
+
+    _line(out, str(write_report(options.run, options.output)))
     return 0
 
 

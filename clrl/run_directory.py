@@ -8,7 +8,9 @@ runs/<name>/
     checkpoint/       the agent
     summary.json      the results as numbers, see clrl.summary
     scores.png        the results as a picture
+    report.html       all of it as one page, see clrl.report.page
     videos/           the agent at play, <game>.mp4 and <game>.png, where they were made
+    stopped.txt       why the run ended early, if it did
 """
 
 import itertools
@@ -120,9 +122,19 @@ class RunDirectory:
         return self.path / "scores.png"
 
     @property
+    def report(self) -> Path:
+        """All of the run as one page."""
+        return self.path / "report.html"
+
+    @property
     def videos(self) -> Path:
         """Directory of videos and filmstrips of the agent at play."""
         return self.path / "videos"
+
+    @property
+    def stopped(self) -> Path:
+        """Why the run ended early, in words; missing where it did not."""
+        return self.path / "stopped.txt"
 
     def write_provenance(
         self,

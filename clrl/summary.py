@@ -26,6 +26,7 @@ from clrl.errors import ConfigError
 from clrl.evaluation import cora, recognition, transfer_matrix
 from clrl.evaluation.human_scores import normalised, normalised_matrix
 from clrl.evaluation.learning_curves import area_under_curve
+from clrl.history import Episodes, History, history_of
 from clrl.records import Record
 
 R = TypeVar("R")
@@ -190,7 +191,14 @@ def summarise(
     Raises:
         ConfigError: No stage has been evaluated yet.
     """
-    games = description.games
+    return summarise_history(history_of(run), description, seconds)
+
+
+def summarise_history(
+    history: History, description: RunDescription, seconds: float = math.nan
+) -> Summary:
+    """The results of a run; as ``summarise``, for runs of any length."""
+    games, run = description.games, history.events
     scores = score_matrix(run, games)
     if not len(scores):
         raise ConfigError(
@@ -203,7 +211,7 @@ def summarise(
     comparable = human if is_return else scores
     visits = of_kind(run, records.Visit)
     trained = [games.index(v.game) for v in visits][: len(scores) - 1]
-    visit_summaries = summarise_visits(run)
+    visit_summaries = summarise_visits(history)
     random_policy = {
         r.game: summarise_returns(r.returns) for r in of_kind(run, records.RandomPolicy)
     }
@@ -227,12 +235,12 @@ def summarise(
             transfer_matrix.total_clipped(human_57[-1]) if is_return else math.nan
         ),
         acc_57=transfer_matrix.average_score(human_57),
-        recognition=summarise_recognition(run, games),
+        recognition=summarise_recognition(history, games),
         method=description.method,
         recogniser=description.recogniser,
         protocol=description.protocol,
         seed=description.seed,
-        agent_steps=last_step(run),
+        agent_steps=history.agent_steps,
         seconds=seconds,
         visits=visit_summaries,
         random_policy=random_policy,
@@ -269,18 +277,25 @@ def last_step(run: Sequence[Record]) -> int:
 
 
 def score_matrix(
-    run: Sequence[Record], games: Sequence[str]
+    run: Iterable[Record], games: Sequence[str]
 ) -> Float64[np.ndarray, "S T"]:
     """Mean raw returns by stage and game, up to the last stage with all games."""
-    means = {
-        (e.stage, e.game): float(np.mean(e.returns))
-        for e in of_kind(run, records.Evaluation)
-    }
-    stages = 0
-    while all((stages, game) in means for game in games):
-        stages += 1
-    rows = [[means[stage, game] for game in games] for stage in range(stages)]
-    return np.array(rows, dtype=np.float64).reshape(stages, len(games))
+    scores = known_scores(run, games)
+    incomplete = np.isnan(scores).any(axis=1)
+    return scores[: int(incomplete.argmax())] if incomplete.any() else scores
+
+
+def known_scores(
+    run: Iterable[Record], games: Sequence[str]
+) -> Float64[np.ndarray, "S T"]:
+    """Mean raw returns by stage and game, NaN where a game was not scored."""
+    evaluations = of_kind(run, records.Evaluation)
+    stages = 1 + max((e.stage for e in evaluations), default=-1)
+    scores = np.full((stages, len(games)), math.nan)
+    for e in evaluations:
+        if e.game in games:
+            scores[e.stage, games.index(e.game)] = np.mean(e.returns)
+    return scores
 
 
 def stage_names(visited: Iterable[str]) -> list[str]:
@@ -309,41 +324,36 @@ def standard_error(values: Sequence[float]) -> float | None:
     return float(np.std(values, ddof=1) / math.sqrt(len(values)))
 
 
-def summarise_visits(run: Sequence[Record]) -> tuple[VisitSummary, ...]:
+def summarise_visits(history: History) -> tuple[VisitSummary, ...]:
     """What training looked like in each visit."""
-    labels = of_kind(run, records.Label)
+    labels = of_kind(history.events, records.Label)
+    visits = of_kind(history.events, records.Visit)
     summaries = []
-    for visit, end in spans(of_kind(run, records.Visit), last_step(run)):
-        episodes = [e for e in of_kind(run, records.Episode) if e.visit == visit.visit]
-        returns = [e.return_ for e in episodes]
-        penalties = [
-            t.penalty for t in of_kind(run, records.Train) if t.visit == visit.visit
-        ]
-        last_third = returns[-math.ceil(len(returns) / 3) :]
+    for visit, end in spans(visits, history.agent_steps):
+        episodes = history.episodes.of_visit(visit.visit)
+        returns = episodes.returns
+        penalties = history.updates.of_visit(visit.visit).penalty
+        last_third = returns[-math.ceil(len(returns) / 3) :].tolist()
         summaries.append(
             VisitSummary(
                 game=visit.game,
                 label=majority_label(labels, visit.agent_steps, end),
                 agent_steps=end - visit.agent_steps,
                 episodes=len(returns),
-                return_mean=float(np.mean(last_third)) if returns else None,
+                return_mean=float(np.mean(last_third)) if last_third else None,
                 return_standard_error=standard_error(last_third),
-                penalty_mean=float(np.mean(penalties)) if penalties else None,
+                penalty_mean=float(np.mean(penalties)) if len(penalties) else None,
                 return_area=return_area(episodes, visit.agent_steps, end),
             )
         )
     return tuple(summaries)
 
 
-def return_area(
-    episodes: Sequence[records.Episode], start: int, end: int
-) -> float | None:
+def return_area(episodes: Episodes, start: int, end: int) -> float | None:
     """Raw return averaged over the agent steps from ``start`` to ``end``."""
-    if not episodes:
+    if not len(episodes.returns):
         return None
-    steps = np.array([e.agent_steps for e in episodes], np.int64)
-    returns = np.array([e.return_ for e in episodes], np.float64)
-    return area_under_curve(steps, returns, start, end)
+    return area_under_curve(episodes.agent_steps, episodes.returns, start, end)
 
 
 def training_score(visits: Sequence[VisitSummary]) -> float:
@@ -373,11 +383,12 @@ def learned_games(
     return tuple(
         game
         for game, visit in final.items()
-        if game in random_policy and _is_above(visit, random_policy[game])
+        if game in random_policy and is_above_random(visit, random_policy[game])
     )
 
 
-def _is_above(visit: VisitSummary, random: RandomSummary) -> bool:
+def is_above_random(visit: VisitSummary, random: RandomSummary) -> bool:
+    """Whether training returns are above random play by 3 combined standard errors."""
     if visit.return_mean is None or visit.return_standard_error is None:
         return False
     if random.standard_error is None:
@@ -387,23 +398,21 @@ def _is_above(visit: VisitSummary, random: RandomSummary) -> bool:
     return gain > 0 and gain >= LEARNED_STANDARD_ERRORS * combined
 
 
-def summarise_recognition(
-    run: Sequence[Record], games: Sequence[str]
-) -> RecognitionSummary:
+def summarise_recognition(history: History, games: Sequence[str]) -> RecognitionSummary:
     """Inferred against true tasks, over the agent steps of the run."""
-    visits, labels = of_kind(run, records.Visit), of_kind(run, records.Label)
-    total_steps = last_step(run)
-    if not (visits and labels and total_steps):
+    known = timelines(history, games)
+    if known is None:
         return RecognitionSummary(
             ari=math.nan,
             contexts=0,
             contexts_of_at_least_1_percent=0,
             delay_steps=math.nan,
         )
-    truth = _timeline({v.agent_steps: games.index(v.game) for v in visits}, total_steps)
-    inferred = _timeline({x.agent_steps: x.label for x in labels}, total_steps)
+    truth, inferred = known
+    total_steps = history.agent_steps
     contingency = recognition.contingency(truth, inferred, total_steps)
     delays = recognition.switch_delays_steps(truth, inferred, total_steps)
+    labels = of_kind(history.events, records.Label)
     return RecognitionSummary(
         ari=float(recognition.adjusted_rand_index(contingency)),
         contexts=len({label.label for label in labels}),
@@ -412,6 +421,24 @@ def summarise_recognition(
         ),
         delay_steps=float(np.median(delays)) if len(delays) else math.nan,
     )
+
+
+def timelines(
+    history: History, games: Sequence[str]
+) -> tuple[recognition.Timeline, recognition.Timeline] | None:
+    """The true tasks, as positions in ``games``, and the inferred ones.
+
+    Returns:
+        Both over the agent steps of the run; None before the first step.
+    """
+    visits = of_kind(history.events, records.Visit)
+    labels = of_kind(history.events, records.Label)
+    total_steps = history.agent_steps
+    if not (visits and labels and total_steps):
+        return None
+    truth = {visit.agent_steps: games.index(visit.game) for visit in visits}
+    inferred = {label.agent_steps: label.label for label in labels}
+    return _timeline(truth, total_steps), _timeline(inferred, total_steps)
 
 
 def _timeline(value_from: dict[int, int], total_steps: int) -> recognition.Timeline:

@@ -8,6 +8,7 @@ from clrl.cli import main
 from clrl.config import SequenceConfig
 
 from .report.run_files import config_of, write_run
+from .run_files import config, run_directory
 from .synthetic_run import synthetic_run
 
 
@@ -119,6 +120,22 @@ def test_a_comparison_says_what_it_leaves_out_and_where_its_page_is(
     assert "going: in progress or interrupted: 0 of 6 visits are scored" in said
     assert "x/index.html" in said
     assert Path("x/index.html").exists()
+
+
+def test_a_report_of_a_run_that_is_not_there_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "unknown run" in complaint(capsys, "report", "runs/none")
+
+
+def test_a_report_says_where_it_went(capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_directory(Path("runs/mine"), synthetic_run(rounds=1), config())
+    assert main(["report", "runs/mine"]) == 0
+    assert capsys.readouterr().out.strip() == str(run.report.resolve())
+    assert run.report.exists()
+    assert main(["report", "runs/mine", "--output", "mine.html"]) == 0
+    assert capsys.readouterr().out.strip() == "mine.html"
+    assert Path("mine.html").exists()
 
 
 def test_an_unexpected_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
