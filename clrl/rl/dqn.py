@@ -246,6 +246,7 @@ class ContinualDQN(DQN):
                 "td_error": TemporalDifferenceError(objective),
                 "greedy_softmax": GreedySoftmax(),
             },
+            batch_type=ReplayBatch,
             generator=torch.Generator(self.device).manual_seed(self.seed or 0),
         )
         return ContinualLearner(
