@@ -45,6 +45,7 @@ def make_learner(
             "td_error": TemporalDifferenceError(objective),
             "greedy_softmax": GreedySoftmax(),
         },
+        batch_type=ReplayBatch,
         generator=generator,
     )
     return ContinualLearner(

@@ -13,18 +13,14 @@ from clrl.continual.penalty import QuadraticPenalty
 from clrl.continual.state import Stateless
 from clrl.types import Parameters, TaskId
 
-from .toy import GainNetwork, LinearNetwork, ToyBatch, cross_entropy, toy_batch
-
-
-def learner_of(
-    network: ContinualNetwork, method: Method[ToyBatch], lr: float = 0.1
-) -> ContinualLearner[ToyBatch]:
-    return ContinualLearner(
-        network=network,
-        optimizer=torch.optim.SGD(network.parameters(), lr=lr),
-        objective=cross_entropy,
-        method=method,
-    )
+from .toy import (
+    GainNetwork,
+    LinearNetwork,
+    ToyBatch,
+    cross_entropy,
+    learner_of,
+    toy_batch,
+)
 
 
 class Tape(Stateless):

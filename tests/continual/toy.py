@@ -16,6 +16,7 @@ from clrl.continual.importance import (
     exact,
     sampled,
 )
+from clrl.continual.learner import ContinualLearner, Method
 from clrl.continual.methods import Domain
 from clrl.continual.network import ContinualNetwork, TaskOwned
 from clrl.types import Parameters
@@ -49,6 +50,17 @@ def cross_entropy(network: ContinualNetwork, batch: ToyBatch) -> Float[Tensor, "
     return nn.functional.cross_entropy(outputs, batch.labels, reduction="none")
 
 
+def learner_of(
+    network: ContinualNetwork, method: Method[ToyBatch], lr: float = 0.1
+) -> ContinualLearner[ToyBatch]:
+    return ContinualLearner(
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), lr=lr),
+        objective=cross_entropy,
+        method=method,
+    )
+
+
 def domain() -> Domain[ToyBatch]:
     return Domain(
         statistics={
@@ -56,6 +68,7 @@ def domain() -> Domain[ToyBatch]:
             "exact": LogLikelihood(exact),
             "empirical": LogLikelihood(empirical),
         },
+        batch_type=ToyBatch,
         generator=seeded(0),
     )
 

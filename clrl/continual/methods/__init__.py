@@ -13,15 +13,20 @@ from clrl.continual.methods.quadratic import (
     LocalMAS,
     OnlineEWC,
 )
+from clrl.continual.methods.remembering import AGEM, GEM, ExperienceReplay, Joint
 
 __all__ = [
+    "AGEM",
     "EWC",
+    "GEM",
     "L2",
     "MAS",
     "METHODS",
     "SI",
     "Domain",
+    "ExperienceReplay",
     "Finetune",
+    "Joint",
     "LocalMAS",
     "MethodConfig",
     "OnlineEWC",
@@ -37,6 +42,10 @@ METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
         "si": SI,
         "mas": MAS,
         "mas_local": LocalMAS,
+        "gem": GEM,
+        "agem": AGEM,
+        "er": ExperienceReplay,
+        "joint": Joint,
     }
 )
 """The methods by the name a config gives them."""

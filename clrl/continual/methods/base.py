@@ -1,9 +1,10 @@
 """What every method a config can name is given, and gives."""
 
 import abc
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeAlias
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,8 +16,12 @@ from clrl.continual.importance import (
     UnitMean,
 )
 from clrl.continual.learner import Method
-from clrl.errors import unknown_name
+from clrl.continual.memories import ExampleMemories
+from clrl.continual.memory import Retention
+from clrl.errors import ConfigError, unknown_name
 from clrl.types import B
+
+M = TypeVar("M", bound=ExampleMemories[Any])
 
 Scale: TypeAlias = Literal["raw", "unit_mean"]
 """``raw``: the importance as it is; ``unit_mean``: each task's divided by its mean."""
@@ -28,10 +33,12 @@ class Domain(Generic[B]):
 
     Attributes:
         statistics: What parameters can matter for, by name; the first is the default.
+        batch_type: The NamedTuple in which examples arrive.
         generator: Of all randomness in the methods.
     """
 
     statistics: Mapping[str, Statistic[B]]
+    batch_type: Callable[..., B]
     generator: torch.Generator
 
     def fisher_diagonal(
@@ -55,6 +62,38 @@ class Domain(Generic[B]):
     def inputs(self, batch: B) -> Tensor:
         """What the network is shown of ``batch``, [B, ...]."""
         return next(iter(self.statistics.values())).inputs(batch)
+
+    def memories(
+        self,
+        kind: type[M],
+        *,
+        examples: int,
+        retention: Retention,
+        memory_gib: float,
+    ) -> M:
+        """Memories of examples, empty.
+
+        Args:
+            kind: One for each task, or one for all.
+            examples: Of each memory.
+            retention: Which examples are kept.
+            memory_gib: GiB that all memories together may take.
+
+        Raises:
+            ConfigError: If ``examples`` or ``memory_gib`` is out of range.
+        """
+        if not (math.isfinite(memory_gib) and memory_gib > 0):
+            raise ConfigError(
+                f"memory_gib must be finite and more than 0, got {memory_gib}."
+            )
+        return kind(
+            self.batch_type,
+            capacity=examples,
+            retention=retention,
+            budget_bytes=int(memory_gib * 2**30),
+            # Its own, so that it can be saved and what else is drawn does not matter.
+            generator=torch.Generator().manual_seed(self.generator.initial_seed()),
+        )
 
 
 def scaled(importance: Importance[B], scale: Scale) -> Importance[B]:
