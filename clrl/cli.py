@@ -1,6 +1,6 @@
-"""The command line: ``clrl train | evaluate | watch | report | compare | list``.
+"""The command line. The only module that prints.
 
-The only module that prints.
+    clrl train | evaluate | watch | report | compare | recognise | list
 
 Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
 
@@ -76,6 +76,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A console script does not see the current folder, where a user's method may be.
     sys.path.append(str(Path.cwd()))
     options, overrides = _parser().parse_known_args(arguments)
+    if overrides and options.command not in ("train", "recognise"):
+        err.print(f"clrl: unexpected {' '.join(overrides)}", highlight=False)
+        return 2
+    try:
+        return _run(out, options, overrides)
+    except ConfigError as error:
+        _complain(err, error)
+        return 2
+    except ClrlError as error:
+        _complain(err, error)
+        return 1
+
+
+def _run(out: Console, options: argparse.Namespace, overrides: list[str]) -> int:
+    if options.command == "train":
+        return _train(out, options, overrides)
+    if options.command == "recognise":
+        return _recognise(out, options, overrides)
     commands = {
         "evaluate": _evaluate,
         "watch": _watch,
@@ -83,19 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "compare": _compare,
         "list": _list,
     }
-    if overrides and options.command != "train":
-        err.print(f"clrl: unexpected {' '.join(overrides)}", highlight=False)
-        return 2
-    try:
-        if options.command == "train":
-            return _train(out, options, overrides)
-        return commands[options.command](out, options)
-    except ConfigError as error:
-        _complain(err, error)
-        return 2
-    except ClrlError as error:
-        _complain(err, error)
-        return 1
+    return commands[options.command](out, options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -151,6 +157,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where it is written"
+    )
+
+    recognise = commands.add_parser(
+        "recognise",
+        help="run a config's recogniser over its games, without training",
+        usage="clrl recognise CONFIG [--agent RUN] [--key value ...]",
+        allow_abbrev=False,
+    )
+    recognise.add_argument("config", metavar="CONFIG")
+    recognise.add_argument(
+        "--agent", type=Path, metavar="RUN", help="whose agent plays; else at random"
     )
 
     listing = commands.add_parser("list", help="list what a config can name")
@@ -310,6 +327,32 @@ def _write_report(out: Console, options: argparse.Namespace) -> int:
     from clrl.report.page import write_report
 
     _line(out, str(write_report(options.run, options.output)))
+    return 0
+
+
+def _recognise(out: Console, options: argparse.Namespace, overrides: list[str]) -> int:
+    from clrl import config_file
+    from clrl.config import check_games
+    from clrl.report import recognition as report
+    from clrl.rl.atari import game_names
+
+    config = config_file.read_game_config(find_config(options.config), overrides)
+    check_games(config.games, game_names())
+    agent_run = None if options.agent is None else RunDirectory.open(options.agent)
+
+    from clrl.recognise import recognise
+
+    with _listener(out) as listener:
+        stream = recognise(config, agent_run, listener)
+    stem = run_stem("recognise", stream.recogniser, config.games, config.seed)
+    folder = RunDirectory.create_numbered(config.runs_dir, stem).path
+    report.write_json(stream, folder / "recognition.json")
+    report.draw_timeline(stream).savefig(folder / "recognition.png")
+    report.draw_contexts(stream).savefig(folder / "contexts.png")
+    out.print(report.recognition_table(stream))
+    _line(out, f"numbers      {folder / 'recognition.json'}")
+    _line(out, f"over time    {folder / 'recognition.png'}")
+    _line(out, f"contexts     {folder / 'contexts.png'}")
     return 0
 
 

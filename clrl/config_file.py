@@ -141,6 +141,21 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> CommonConfig:
     return _build(schema, parsed)
 
 
+def read_game_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """As ``read_config``, for what only runs on games can do.
+
+    Raises:
+        ConfigError: As for ``read_config``, or the config is not of a run on games.
+    """
+    config = read_config(path, overrides)
+    if not isinstance(config, RunConfig):
+        raise ConfigError(
+            f"expected the config of a run on games, got {path}, which is of a "
+            "supervised run; name one of configs/atari, or a run made with it."
+        )
+    return config
+
+
 def config_help(path: Path | None, overrides: Sequence[str]) -> str:
     """Every key with its meaning, type and default, for a config's method."""
     file = {} if path is None else texts_of_file(path)

@@ -110,8 +110,7 @@ def evaluate(
     Raises:
         CheckpointError: There is no checkpoint, or it was altered.
     """
-    config = config_file.read_config(directory.config)
-    assert isinstance(config, RunConfig)
+    config = config_file.read_game_config(directory.config)
     with saved_agent(config, directory) as (agent, sequence):
         evaluator = make_evaluator(config, episodes or config.evaluation.episodes)
         stage = len(sequence.visits)

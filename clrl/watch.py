@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from clrl import config_file
-from clrl.config import RunConfig, check_games
+from clrl.config import check_games
 from clrl.errors import ConfigError
 from clrl.progress import Listener
 from clrl.rl.atari import ACTION_NAMES, PROTOCOLS, AtariGame
@@ -45,12 +45,7 @@ def watch(
         ConfigError: The run has no such game, or the output fits no video.
         CheckpointError: There is no checkpoint, or it was altered.
     """
-    config = config_file.read_config(directory.config)
-    if not isinstance(config, RunConfig):
-        raise ConfigError(
-            f"expected a run that plays games, got {directory.path}, which classifies "
-            "pictures; there is nothing to film."
-        )
+    config = config_file.read_game_config(directory.config)
     games = config.games if game is None else (game,)
     check_games(games, config.games)
     _check_output(output, games)

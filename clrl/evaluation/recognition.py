@@ -5,10 +5,13 @@ run of any length is a few numbers.
 """
 
 import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int64
+
+_SMALL_SHARE = 0.01
 
 
 class Timeline(NamedTuple):
@@ -21,6 +24,45 @@ class Timeline(NamedTuple):
 
     starts: Int64[np.ndarray, "H"]
     values: Int64[np.ndarray, "H"]
+
+
+class RecognitionMeasures(NamedTuple):
+    """How well labels follow the true tasks.
+
+    The right label of a task is the most frequent one during all its visits.
+
+    Attributes:
+        adjusted_rand_index: 1 for perfect agreement, 0 for chance.
+        tasks: True tasks.
+        contexts: Labels that were given out.
+        contexts_of_at_least_1_percent: Those that hold 1 % of the steps or more.
+        switches: True switches.
+        median_delay_steps: Agent steps from a true switch to the right label; NaN
+            without switches.
+        max_delay_steps: The longest such delay.
+        median_delay_frames: The same in emulator frames.
+        max_delay_frames: The same in emulator frames.
+        false_switches: How often the right label was left within a visit.
+        false_switches_per_million_steps: The same, by agent steps.
+        wrong_label_share: Share of steps (and so of stored transitions) under another
+            label than the right one of their task.
+        contaminated_share: Share of steps under a label most of whose steps are another
+            task's.
+    """
+
+    adjusted_rand_index: float
+    tasks: int
+    contexts: int
+    contexts_of_at_least_1_percent: int
+    switches: int
+    median_delay_steps: float
+    max_delay_steps: float
+    median_delay_frames: float
+    max_delay_frames: float
+    false_switches: int
+    false_switches_per_million_steps: float
+    wrong_label_share: float
+    contaminated_share: float
 
 
 class _Stretches(NamedTuple):
@@ -42,6 +84,45 @@ def contingency(
             beyond ``total_steps``.
     """
     return _steps_by_task_and_label(_common_stretches(truth, labels, total_steps))
+
+
+def measure(
+    truth: Timeline, labels: Timeline, total_steps: int, frames_per_step: int
+) -> RecognitionMeasures:
+    """All measures at once.
+
+    Args:
+        truth: True tasks.
+        labels: Inferred tasks.
+        total_steps: Agent steps that both cover.
+        frames_per_step: Emulator frames of an agent step.
+
+    Raises:
+        ValueError: As for ``contingency``.
+    """
+    table = contingency(truth, labels, total_steps)
+    delays = switch_delays_steps(truth, labels, total_steps)
+    median, longest = (
+        (float(np.median(delays)), float(delays.max()))
+        if len(delays)
+        else (math.nan, math.nan)
+    )
+    false = false_switches(truth, labels, total_steps)
+    return RecognitionMeasures(
+        adjusted_rand_index=float(adjusted_rand_index(table)),
+        tasks=int(np.sum(table.sum(axis=1) > 0)),
+        contexts=int(np.sum(table.sum(axis=0) > 0)),
+        contexts_of_at_least_1_percent=contexts_of_at_least(table, _SMALL_SHARE),
+        switches=len(delays),
+        median_delay_steps=median,
+        max_delay_steps=longest,
+        median_delay_frames=median * frames_per_step,
+        max_delay_frames=longest * frames_per_step,
+        false_switches=false,
+        false_switches_per_million_steps=false * 1e6 / total_steps,
+        wrong_label_share=wrong_label_share(table),
+        contaminated_share=contamination(table),
+    )
 
 
 def adjusted_rand_index(contingency: Int64[np.ndarray, "T C"]) -> float:
@@ -115,6 +196,14 @@ def contamination(contingency: Int64[np.ndarray, "T C"]) -> float:
     A task split over several labels contaminates nothing.
     """
     return float(1 - contingency.max(axis=0).sum() / contingency.sum())
+
+
+def wrong_label_share(contingency: Int64[np.ndarray, "T C"]) -> float:
+    """The share of steps under another label than the most frequent one of their task.
+
+    Each is a transition stored where its task does not look for it.
+    """
+    return float(1 - contingency.max(axis=1).sum() / contingency.sum())
 
 
 def _steps_by_task_and_label(stretches: _Stretches) -> Int64[np.ndarray, "T C"]:

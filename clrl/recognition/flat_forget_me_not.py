@@ -4,7 +4,12 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from clrl.errors import CheckpointError
-from clrl.recognition.pixel_model import PIXELS, PixelModels, grey_bins
+from clrl.recognition.pixel_model import (
+    PIXELS,
+    PixelModels,
+    expected_screen,
+    grey_bins,
+)
 from clrl.recognition.sampling import FrameSampling
 from clrl.types import TaskId
 
@@ -144,6 +149,16 @@ class FlatForgetMeNot:
         frames = grey_bins(self._sampling.of(observations), self._models.bins)
         log_likelihood = self._models.log_likelihood(frames)
         return int(np.argmax(log_likelihood[: self.contexts]))
+
+    def expected_screens(self) -> Float64[np.ndarray, "C 42 42"]:
+        """What each context's model expects to see: mean grey levels, 0 to 255."""
+        models = self._models
+        return np.stack(
+            [
+                expected_screen(counts, models.bins, models.prior)
+                for counts in models.counts[: self.contexts]
+            ]
+        )
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The models' counts, the filter and the open window."""

@@ -26,6 +26,8 @@ class ForgetMeNot:
         min_segment: Shorter segments teach the pool nothing, observations.
         min_whole_probability: A segment teaches the pool only where the tree holds it
             for one segment, rather than cut, at least with this probability (paper: 0).
+        hopeless_nats: A model this far behind the best one of a segment is given up
+            there, which saves time (paper: never).
     """
 
     def __init__(
@@ -35,10 +37,12 @@ class ForgetMeNot:
         height: int = 0,
         min_segment: int = 32,
         min_whole_probability: float = 0.0,
+        hopeless_nats: float = np.inf,
     ) -> None:
         self.pool = pool
         self._min_segment = min_segment
         self._min_whole_probability = min_whole_probability
+        self._hopeless_nats = hopeless_nats
         self.tree = PartitionTree(self, height)
 
     def update(
@@ -60,7 +64,13 @@ class ForgetMeNot:
     def open(self, start: int) -> Segment:
         """A new segment, which any model of the pool may explain."""
         pool = self.pool
-        return Segment(pool.density, pool.candidates, start, pool.reservoir_size)
+        return Segment(
+            pool.density,
+            pool.candidates,
+            start,
+            pool.reservoir_size,
+            self._hopeless_nats,
+        )
 
     def finish(self, finished: list[FinishedSegment]) -> None:
         """Teaches the pool what was seen."""

@@ -6,12 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, Shaped
 
 from clrl.recognition.density import Density
-from clrl.recognition.segment import Candidates, Segment, untrained_only
+from clrl.recognition.segment import UNTRAINED, Candidates, Segment, untrained_only
 
 WhenFull: TypeAlias = Literal["drop_oldest", "refuse"]
-
-UNTRAINED = 0
-"""Where the untrained model is among the candidates."""
 
 
 class ModelPool:
@@ -229,6 +226,10 @@ class ContextPool(ModelPool):
     the flat recogniser. A new context is made where that is the untrained model, and
     every model of the pool was among the candidates. No samples are kept.
 
+    A new context is made from a segment of a certain length only: the longer a segment,
+    the better an untrained model that learns it fits the few things that happen in it,
+    compared with a model of all that has ever happened in a game.
+
     Unlike the paper: its tests compare models on observations that one of them has
     learnt from and the other has not. Where single observations say as much as screens
     do, the former always wins, and the pool fills with variants of the same game.
@@ -236,12 +237,16 @@ class ContextPool(ModelPool):
     Args:
         density: The family of the models.
         capacity: Contexts that are made at most; later ones are not.
+        new_context_length: Observations of a segment that makes a new context.
     """
 
-    def __init__(self, density: Density, *, capacity: int) -> None:
+    def __init__(
+        self, density: Density, *, capacity: int, new_context_length: int
+    ) -> None:
         super().__init__(
             density, capacity=capacity, reservoir_size=0, when_full="refuse"
         )
+        self._new_context_length = new_context_length
 
     def _outdoes_ancestor(
         self,
@@ -262,6 +267,8 @@ class ContextPool(ModelPool):
         """Whether the untrained model won against all models there are now."""
         del trained
         known = (segment.candidates.identities >= 0).sum(axis=1)
+        if segment.length != self._new_context_length:
+            return np.zeros(len(best), np.bool_)
         is_judged = known == (self.candidates.identities >= 0).sum(axis=1)
         return np.asarray(is_judged & (best == UNTRAINED))
 

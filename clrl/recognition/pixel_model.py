@@ -125,6 +125,22 @@ def log_frame_predictive(
     return np.asarray(log_numerators - PIXELS * np.log(bins * prior + updates))
 
 
+def expected_screen(
+    counts: Integer[np.ndarray, "KP"], bins: int, prior: float
+) -> Float64[np.ndarray, "42 42"]:
+    """The mean grey level of each pixel under a model; a bin counts as its middle.
+
+    Args:
+        counts: How often each pixel showed each bin, ``[K, P]`` flat.
+        bins: ``K``.
+        prior: ``a0``.
+    """
+    weights = counts.reshape(bins, PIXELS) + prior
+    middles = (np.arange(bins) + 0.5) * GREY_LEVELS / bins
+    screen = middles @ weights / weights.sum(axis=0)
+    return np.asarray(screen.reshape(MODEL_SIDE, MODEL_SIDE))
+
+
 def _earlier_matches(frames: UInt8[np.ndarray, "W P"]) -> Int32[np.ndarray, "W P"]:
     """How many earlier frames of the window had the same bin at the same pixel."""
     matches = [np.sum(frames[:t] == frames[t], axis=0) for t in range(len(frames))]

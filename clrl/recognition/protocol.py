@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float64, Shaped
 
 from clrl.types import TaskId
 
@@ -43,6 +43,20 @@ class TaskRecogniser(Protocol):
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Continues from a ``state_dict`` of a recogniser of the same config."""
+        ...
+
+
+@runtime_checkable
+class ScreenRecogniser(TaskRecogniser, Protocol):
+    """A recogniser that infers the task from models of the screen."""
+
+    @property
+    def posterior(self) -> Float64[np.ndarray, "C"]:
+        """The probability of each context, the one for what is unknown last."""
+        ...
+
+    def expected_screens(self) -> Float64[np.ndarray, "C H W"]:
+        """What each context's model expects to see: mean grey levels, 0 to 255."""
         ...
 
 

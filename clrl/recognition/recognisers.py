@@ -111,8 +111,8 @@ class ForgetMeNotRecogniser(RecogniserConfig):
     Attributes:
         bins: Grey bins of a pixel, 2 to 256.
         prior: Dirichlet pseudo-counts of each bin; below ``1 / bins``.
-        min_segment_updates: Model updates of the shortest segment that a context learns
-            from, and so of the shortest stay that makes a new one.
+        segment_updates: Model updates of the shortest segment that a context learns
+            from, and of the one that makes a new context; a power of two.
         update_period_steps: As for ``flat_fmn``.
         max_contexts: No more contexts than this are made.
         debounce_updates: Further updates in a row that a new label must win before it
@@ -121,7 +121,7 @@ class ForgetMeNotRecogniser(RecogniserConfig):
 
     bins: int = 32
     prior: float = 0.01
-    min_segment_updates: int = 8
+    segment_updates: int = 8
     update_period_steps: int = 4
     max_contexts: int = 32
     debounce_updates: int = 2
@@ -134,7 +134,12 @@ class ForgetMeNotRecogniser(RecogniserConfig):
         """
         _require("fmn: bins", self.bins, least=2, most=256)
         _require("fmn: prior", self.prior, least=1e-12)
-        _require("fmn: min_segment_updates", self.min_segment_updates, least=1)
+        _require("fmn: segment_updates", self.segment_updates, least=1)
+        if self.segment_updates.bit_count() != 1:
+            raise ConfigError(
+                "fmn: segment_updates must be a power of two, as the partition tree's "
+                f"segments are, got {self.segment_updates}; change it."
+            )
         _require("fmn: update_period_steps", self.update_period_steps, least=1)
         _require("fmn: max_contexts", self.max_contexts, least=1)
         _require("fmn: debounce_updates", self.debounce_updates, least=0)
@@ -145,7 +150,7 @@ class ForgetMeNotRecogniser(RecogniserConfig):
         return ScreenForgetMeNot(
             bins=self.bins,
             prior=self.prior,
-            min_segment_updates=self.min_segment_updates,
+            segment_updates=self.segment_updates,
             update_period_steps=self.update_period_steps,
             max_contexts=self.max_contexts,
             debounce_updates=self.debounce_updates,

@@ -6,7 +6,7 @@ from jaxtyping import Float64, UInt8
 from clrl.recognition.density import PixelDirichlet
 from clrl.recognition.forget_me_not import ForgetMeNot
 from clrl.recognition.model_pool import ContextPool
-from clrl.recognition.pixel_model import grey_bins
+from clrl.recognition.pixel_model import expected_screen, grey_bins
 from clrl.recognition.sampling import FrameSampling
 from clrl.types import TaskId
 
@@ -17,14 +17,14 @@ class ScreenForgetMeNot:
     A forget-me-not process (Milan et al. (2016)) over screens, with one model for each
     context (``ContextPool``). The label is the most probable context of the newest
     frame. While that is the untrained model, the label stays: a context is new when a
-    whole segment of ``min_segment_updates`` was best explained by the untrained model,
+    whole segment of ``segment_updates`` was best explained by the untrained model,
     so that a flash of the screen makes none.
 
     Args:
         bins: ``K``, grey bins of a pixel, 2 to 256.
         prior: ``a0``, pseudo-counts of each bin.
-        min_segment_updates: Model updates in a segment that teaches a model; segments
-            are as long as a power of two.
+        segment_updates: Model updates of the shortest segment that a context learns
+            from, and of the one that makes a new context; a power of two.
         update_period_steps: As for the flat recogniser.
         max_contexts: At this number no context is new any more.
         debounce_updates: A change of label waits until its context has been the most
@@ -36,15 +36,21 @@ class ScreenForgetMeNot:
         *,
         bins: int,
         prior: float,
-        min_segment_updates: int,
+        segment_updates: int,
         update_period_steps: int,
         max_contexts: int,
         debounce_updates: int = 0,
     ) -> None:
         self._density = PixelDirichlet(bins, prior)
         self._process = ForgetMeNot(
-            ContextPool(self._density, capacity=max_contexts),
-            min_segment=min_segment_updates,
+            ContextPool(
+                self._density,
+                capacity=max_contexts,
+                new_context_length=segment_updates,
+            ),
+            min_segment=segment_updates,
+            # A frame is worth thousands of nats: what is this far behind stays behind.
+            hopeless_nats=500.0,
             # Unlike the paper: a segment that straddles a switch teaches nothing.
             min_whole_probability=0.5,
         )
@@ -100,6 +106,20 @@ class ScreenForgetMeNot:
             return 0
         best = known[log_likelihood[known].argmax()]
         return int(candidates.identities[0, best])
+
+    def expected_screens(self) -> Float64[np.ndarray, "C 42 42"]:
+        """What each context's model expects to see: mean grey levels, 0 to 255.
+
+        Before the first context is learnt, what the untrained model expects.
+        """
+        candidates = self._process.pool.candidates
+        known = np.flatnonzero(candidates.identities[0] >= 0)
+        return np.stack(
+            [
+                expected_screen(counts[:-1], self._density.bins, self._density.prior)
+                for counts in candidates.models[0, known if len(known) else [0]]
+            ]
+        )
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The process, and how far it is."""

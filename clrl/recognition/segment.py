@@ -7,11 +7,14 @@ from jaxtyping import Float64, Int64, Shaped
 
 from clrl.recognition.density import Density
 
+UNTRAINED = 0
+"""Where the untrained model is among the candidates."""
+
 
 class Candidates(NamedTuple):
     """The models that may explain a segment; the arrays are shared, never changed.
 
-    Model 0 is untrained. Axis letters as in ``density``.
+    The first model is untrained. Axis letters as in ``density``.
 
     Attributes:
         models: Statistics of each model before the segment.
@@ -45,21 +48,31 @@ class Segment:
         start: Observations of the stream before the segment.
         reservoir_size: At most so many observations are kept, a uniform sample of the
             segment's (Vitter (1985), algorithm R).
+        hopeless_nats: A trained candidate this far behind the best one in every
+            sequence is given up, which saves time; ``inf`` is exact.
     """
 
     def __init__(
-        self, density: Density, candidates: Candidates, start: int, reservoir_size: int
+        self,
+        density: Density,
+        candidates: Candidates,
+        start: int,
+        reservoir_size: int = 0,
+        hopeless_nats: float = np.inf,
     ) -> None:
         sequences = len(candidates.models)
         self.density = density
         self.candidates = candidates
         self.start = start
         self.reservoir_size = reservoir_size
+        self.hopeless_nats = hopeless_nats
         self.length = 0
         self.evidence = np.zeros((sequences, density.statistics), density.dtype)
         self.log_likelihood = np.zeros(candidates.log_prior.shape)
         self.log_evidence = np.zeros(sequences)
         self.reservoir: list[np.ndarray] = []
+        self._hopeful = np.arange(candidates.log_prior.shape[1])
+        self._hopeful_models = candidates.models
 
     @property
     def log_joint(self) -> Float64[np.ndarray, "B M"]:
@@ -70,21 +83,40 @@ class Segment:
         self, observation: Shaped[np.ndarray, "B *observation"]
     ) -> Float64[np.ndarray, "B"]:
         """Log density, in nats, of the next observation under the mixture."""
-        each = self.density.log_predictive(
-            self.candidates.models, self.evidence, observation
-        )
-        joint = np.logaddexp.reduce(self.log_joint + each, axis=1)
+        each = self._log_predictives(observation)
+        joint = np.logaddexp.reduce(self.log_joint[:, self._hopeful] + each, axis=1)
         return np.asarray(joint - self.log_evidence)
 
     def learn(self, observation: Shaped[np.ndarray, "B *observation"]) -> None:
         """Takes one observation of each sequence into the segment."""
-        self.log_likelihood += self.density.log_predictive(
-            self.candidates.models, self.evidence, observation
-        )
+        self.log_likelihood[:, self._hopeful] += self._log_predictives(observation)
+        self._give_up_hopeless()
         self.log_evidence = np.logaddexp.reduce(self.log_joint, axis=1)
         self.density.learn(self.evidence, observation)
         self._keep(observation)
         self.length += 1
+
+    def _log_predictives(
+        self, observation: Shaped[np.ndarray, "B *observation"]
+    ) -> Float64[np.ndarray, "B hopeful"]:
+        return self.density.log_predictive(
+            self._hopeful_models, self.evidence, observation
+        )
+
+    def _give_up_hopeless(self) -> None:
+        if np.isinf(self.hopeless_nats):
+            return
+        best = self.log_joint.max(axis=1, keepdims=True)
+        is_hopeless = (self.log_joint < best - self.hopeless_nats).all(axis=0)
+        is_hopeless[UNTRAINED] = False  # it is behind until it has learnt something
+        self.log_likelihood[:, is_hopeless] = -np.inf
+        self._select_hopeful()
+
+    def _select_hopeful(self) -> None:
+        hopeful = np.flatnonzero(np.isfinite(self.log_likelihood).any(axis=0))
+        if len(hopeful) < len(self._hopeful):
+            self._hopeful = hopeful
+            self._hopeful_models = self.candidates.models[:, hopeful]
 
     def _keep(self, observation: Shaped[np.ndarray, "B *observation"]) -> None:
         if len(self.reservoir) < self.reservoir_size:
@@ -113,3 +145,6 @@ class Segment:
         self.log_likelihood = state["log_likelihood"].copy()
         self.log_evidence = state["log_evidence"].copy()
         self.reservoir = list(state["reservoir"].copy())
+        self._hopeful = np.arange(self.log_likelihood.shape[1])
+        self._hopeful_models = self.candidates.models
+        self._select_hopeful()

@@ -12,7 +12,9 @@ from clrl.evaluation.recognition import (
     contexts_of_at_least,
     contingency,
     false_switches,
+    measure,
     switch_delays_steps,
+    wrong_label_share,
 )
 
 
@@ -134,6 +136,49 @@ def test_contexts_below_the_share_are_not_counted() -> None:
     assert contexts_of_at_least(table, 0.01) == 1
     assert contexts_of_at_least(table, 0.009) == 2
     assert contexts_of_at_least(table, 0.0) == 3
+
+
+@given(steps=pairs_of_steps)
+def test_wrong_labels_are_those_that_are_not_their_tasks_most_frequent(
+    steps: list[tuple[int, int]],
+) -> None:
+    truth, labels = [t for t, _ in steps], [c for _, c in steps]
+    right = 0
+    for task in set(truth):
+        given_out = [c for t, c in steps if t == task]
+        right += max(given_out.count(c) for c in given_out)
+    table = contingency(compress(truth), compress(labels), len(steps))
+    assert wrong_label_share(table) == pytest.approx(1 - right / len(steps))
+
+
+def test_all_measures_of_a_timeline_checked_by_hand() -> None:
+    labels = timeline((0, 0), (110, 1), (140, 5), (145, 1), (206, 0), (302, 1))
+    found = measure(TWO_TASKS, labels, total_steps=400, frames_per_step=4)
+    expected_table = np.array([[194, 6, 0], [12, 183, 5]], np.int64)
+    assert found._asdict() == pytest.approx(
+        {
+            "adjusted_rand_index": adjusted_rand_index(expected_table),
+            "tasks": 2,
+            "contexts": 3,
+            "contexts_of_at_least_1_percent": 3,
+            "switches": 3,
+            "median_delay_steps": 6,
+            "max_delay_steps": 10,
+            "median_delay_frames": 24,
+            "max_delay_frames": 40,
+            "false_switches": 1,
+            "false_switches_per_million_steps": 2500,
+            "wrong_label_share": 23 / 400,
+            "contaminated_share": 18 / 400,
+        }
+    )
+
+
+def test_a_stream_without_switches_has_no_delay() -> None:
+    found = measure(timeline((0, 3)), timeline((0, 1)), 10, frames_per_step=4)
+    assert found.tasks == found.contexts == 1
+    assert np.isnan(found.median_delay_steps)
+    assert found.adjusted_rand_index == 1
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from clrl.recognition.flat_forget_me_not import (
     condition,
     transition_log_prior,
 )
+from clrl.recognition.protocol import ScreenRecogniser
 from tests.recognition.screens import play, still_screen
 
 WINDOW_STEPS = 4
@@ -186,6 +187,18 @@ def test_no_more_than_one_update_comes_in_a_call() -> None:
     fmn = recogniser(update_period_steps=1)
     labels(fmn, play(0, 12, environments=8))
     assert fmn.state_dict()["updates"].tolist() == [12, 0]
+
+
+def test_each_context_expects_its_own_screen() -> None:
+    fmn = recogniser()
+    assert isinstance(fmn, ScreenRecogniser)
+    assert fmn.expected_screens().shape == (1, 42, 42)
+    labels(fmn, np.concatenate([play(game, 40) for game in range(3)]))
+    expected = fmn.expected_screens()
+    assert expected.shape == (3, 42, 42)
+    for game, screen in enumerate(expected):
+        errors = [np.abs(screen - still_screen(other)).mean() for other in range(3)]
+        assert int(np.argmin(errors)) == game
 
 
 def test_recognise_says_the_best_known_context_and_changes_nothing() -> None:

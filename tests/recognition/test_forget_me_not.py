@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from clrl.errors import CheckpointError
 from clrl.recognition.density import DiagonalGaussian, KrichevskyTrofimov
 from clrl.recognition.forget_me_not import ForgetMeNot
-from clrl.recognition.model_pool import ModelPool
+from clrl.recognition.model_pool import ContextPool, ModelPool
 from clrl.recognition.partition_tree import PartitionTree, UntrainedModels
 from clrl.recognition.segment import Segment, untrained_only
 from tests.recognition.coins import Tosses, toss
@@ -113,6 +113,29 @@ def test_the_pool_is_bounded(capacity: int) -> None:
     assert held.max() == capacity
     assert fmn.pool.identities_given.max() > capacity  # so older ones were dropped
     assert fmn.pool.candidates.models.shape[1] == 1 + capacity
+
+
+def test_giving_up_hopeless_models_changes_no_prediction_that_matters() -> None:
+    rng = np.random.default_rng(0)
+    vectors = np.concatenate(
+        [rng.normal(mean, 0.1, (32, 20)) for mean in (0.0, 3.0, 0.0, -3.0, 3.0)]
+    )
+    exact, quick = (
+        ForgetMeNot(
+            ContextPool(DiagonalGaussian(20), capacity=9, new_context_length=4),
+            min_segment=4,
+            min_whole_probability=0.5,
+            hopeless_nats=nats,
+        )
+        for nats in (math.inf, 100.0)
+    )
+    for vector in vectors:
+        np.testing.assert_allclose(
+            quick.update(vector[None]), exact.update(vector[None]), rtol=1e-9
+        )
+        np.testing.assert_allclose(quick.posterior(), exact.posterior(), atol=1e-9)
+    assert any(np.isneginf(s.log_likelihood).any() for s in quick.tree.open_segments)
+    assert quick.pool.identities_given[0] == 3
 
 
 @settings(deadline=None, max_examples=8)

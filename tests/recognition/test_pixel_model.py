@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import UInt8
 
-from clrl.recognition.pixel_model import PIXELS, PixelModels, grey_bins
+from clrl.recognition.pixel_model import (
+    PIXELS,
+    PixelModels,
+    expected_screen,
+    grey_bins,
+)
 
 
 def binned_frames(bins: int, frames: int, seed: int) -> UInt8[np.ndarray, "T P"]:
@@ -136,3 +141,18 @@ def test_an_update_touches_one_model_only() -> None:
     models.update(1, binned_frames(8, 2, 1))
     assert models.updates.tolist() == [3, 2]
     assert models.counts.sum(axis=1).tolist() == [3 * PIXELS, 2 * PIXELS]
+
+
+def test_the_expected_screen_is_the_mean_of_what_was_seen() -> None:
+    frames = np.zeros((4, PIXELS), np.uint8)
+    frames[:, 0] = [0, 1, 3, 3]
+    models = models_trained_on(frames, bins=4, prior=1e-9)
+    screen = expected_screen(models.counts[0], bins=4, prior=1e-9)
+    assert screen[0, 0] == pytest.approx((32 + 96 + 224 + 224) / 4)
+    assert screen[0, 1] == pytest.approx(32)
+
+
+def test_the_untrained_model_expects_medium_grey() -> None:
+    models = models_trained_on(binned_frames(8, 0, 0), bins=8, prior=0.1)
+    screen = expected_screen(models.counts[0], bins=8, prior=0.1)
+    np.testing.assert_allclose(screen, 128)

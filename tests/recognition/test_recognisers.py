@@ -6,6 +6,7 @@ from clrl.recognition.protocol import OneTask, Oracle
 from clrl.recognition.recognisers import (
     RECOGNISERS,
     FlatForgetMeNotRecogniser,
+    ForgetMeNotRecogniser,
     RecogniserConfig,
 )
 from tests.recognition.screens import play
@@ -15,7 +16,7 @@ def no_peeking() -> int:
     raise AssertionError("only the oracle may ask for the true task")
 
 
-@pytest.mark.parametrize("name", ["one_task", "flat_fmn"])
+@pytest.mark.parametrize("name", ["one_task", "flat_fmn", "fmn"])
 def test_only_the_oracle_asks_for_the_true_task(name: str) -> None:
     recogniser = RECOGNISERS[name]().build(no_peeking)
     assert all(recogniser.observe(frame) == 0 for frame in play(0, 40))
@@ -65,6 +66,10 @@ def test_values_out_of_range_are_refused_with_the_range() -> None:
         FlatForgetMeNotRecogniser(window_updates=0)
     with pytest.raises(ConfigError, match=r"debounce_windows must be .*, got -1"):
         FlatForgetMeNotRecogniser(debounce_windows=-1)
+    with pytest.raises(ConfigError, match=r"fmn: segment_updates .* power of .* got 6"):
+        ForgetMeNotRecogniser(segment_updates=6)
+    with pytest.raises(ConfigError, match=r"fmn: max_contexts must be .*, got 0"):
+        ForgetMeNotRecogniser(max_contexts=0)
 
 
 def test_the_registry_cannot_be_changed_by_accident() -> None:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from jaxtyping import UInt8
 
 from clrl.errors import CheckpointError
+from clrl.recognition.protocol import ScreenRecogniser
 from clrl.recognition.screen_forget_me_not import ScreenForgetMeNot
-from tests.recognition.screens import play
+from tests.recognition.screens import play, still_screen
 
 MIN_SEGMENT = 4
 
@@ -23,7 +24,7 @@ def recogniser(
     return ScreenForgetMeNot(
         bins=bins,
         prior=0.02,
-        min_segment_updates=MIN_SEGMENT,
+        segment_updates=MIN_SEGMENT,
         update_period_steps=update_period_steps,
         max_contexts=max_contexts,
         debounce_updates=debounce_updates,
@@ -101,6 +102,18 @@ def test_the_posterior_is_a_distribution_over_contexts_and_the_unknown() -> None
     assert fmn.posterior.argmax() == 2
     fmn.observe(play(3, 1)[0])
     assert fmn.posterior.argmax() == 3  # not seen before
+
+
+def test_each_context_expects_its_own_screen() -> None:
+    fmn = recogniser()
+    assert isinstance(fmn, ScreenRecogniser)
+    assert fmn.expected_screens().shape == (1, 42, 42)
+    labels(fmn, np.concatenate([play(game, 40) for game in range(3)]))
+    expected = fmn.expected_screens()
+    assert expected.shape == (3, 42, 42)
+    for game, screen in enumerate(expected):
+        errors = [np.abs(screen - still_screen(other)).mean() for other in range(3)]
+        assert int(np.argmin(errors)) == game
 
 
 def test_recognise_says_the_best_known_context_and_changes_nothing() -> None:

@@ -64,8 +64,10 @@ def trainer_of(
     torch.manual_seed(0)
     shape = made.dataset.train.images.shape[1:]
     mlp = MLP(shape, made.n_outputs, (50,), **network)
-    domain = Domain[ExampleBatch](
-        statistics=STATISTICS, generator=torch.Generator().manual_seed(0)
+    domain = Domain(
+        statistics=STATISTICS,
+        batch_type=ExampleBatch,
+        generator=torch.Generator().manual_seed(0),
     )
     return Trainer(
         stream=made,

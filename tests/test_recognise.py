@@ -1,0 +1,85 @@
+"""``clrl recognise`` on real games."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clrl import config_file
+from clrl.cli import main
+from clrl.config import RunConfig, SequenceConfig
+from clrl.config_library import find_config
+from clrl.progress import SilentListener
+from clrl.recognise import recognise
+from clrl.recognition.recognisers import RECOGNISERS
+
+SHORT = ["--sequence.visit_steps", "320", "--sequence.num_envs", "4"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("recogniser", ["flat_fmn", "fmn"])
+def test_the_games_of_a_config_are_told_apart(recogniser: str) -> None:
+    config = config_file.read_game_config(
+        find_config("atari/smoke"), [*SHORT, "--recogniser", recogniser]
+    )
+    stream = recognise(config, None, SilentListener())
+    assert stream.games == ("pong", "breakout")
+    assert stream.total_steps == 4 * 320
+    assert stream.truth.starts.tolist() == [0, 320, 640, 960]
+    measures = stream.measures()
+    assert measures.contexts == 2
+    assert measures.false_switches == 0
+    assert 0 < measures.median_delay_steps < 100
+    assert stream.screens.shape == (2, 42, 42)
+    assert stream.posterior.shape == (len(stream.posterior_steps), 3)
+    assert stream.milliseconds_per_step() > 0
+
+
+def test_the_oracle_is_always_right() -> None:
+    config = RunConfig(
+        games=("pong", "boxing"),
+        sequence=SequenceConfig(visit_steps=40, num_envs=2, frame_size=42),
+        recogniser=RECOGNISERS["oracle"](),
+    )
+    stream = recognise(config, None, SilentListener())
+    assert stream.measures().adjusted_rand_index == 1
+    assert stream.measures().max_delay_steps == 0
+    assert len(stream.screens) == 0
+    assert stream.posterior[-1].tolist() == [0, 1, 0]
+
+
+def test_the_same_seed_gives_the_same_labels() -> None:
+    config = config_file.read_game_config(find_config("atari/smoke"), SHORT)
+    first, second = (recognise(config, None, SilentListener()) for _ in range(2))
+    assert first.labels.starts.tolist() == second.labels.starts.tolist()
+    assert first.posterior.tolist() == second.posterior.tolist()
+
+
+def test_the_command_leaves_pictures_and_numbers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["recognise", "atari/smoke", *SHORT]) == 0
+    assert "adjusted Rand index" in capsys.readouterr().out
+    (folder,) = Path("runs").iterdir()
+    assert folder.name == "recognise-flat_fmn-pong+breakout-seed0-1"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"recognition.json", "recognition.png", "contexts.png"}
+    written = json.loads((folder / "recognition.json").read_text())
+    assert written["agent_steps"] == 4 * 320
+
+
+def test_an_unknown_agent_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recognise", "atari/smoke", "--agent", "runs/none"]) == 2
+    assert "unknown run" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_trained_agent_can_play() -> None:
+    assert main(["train", "atari/smoke", "--name", "mine"]) == 0
+    assert main(["recognise", "atari/smoke", *SHORT, "--agent", "runs/mine"]) == 0
+    (result,) = Path("runs").glob("recognise-*/recognition.json")
+    assert json.loads(result.read_text())["policy"] == "mine"
