@@ -189,7 +189,15 @@ def _draw_estimate(
 ) -> None:
     if not math.isnan(estimate.low):
         ends = [estimate.low, estimate.high]
-        axes.plot(ends, [row, row], color=colour, lw=4, alpha=0.4, zorder=1)
+        axes.plot(
+            ends,
+            [row, row],
+            color=colour,
+            lw=4,
+            alpha=0.4,
+            zorder=1,
+            solid_capstyle="butt",  # or bars would reach beyond their ends
+        )
     axes.plot(estimate.value, row, marker, color=colour, ms=6, zorder=3)
 
 

@@ -47,8 +47,9 @@ def _measure_table(comparison: Comparison) -> Table:
     return Table(
         "measures",
         "Measures",
-        "Interquartile mean over seeds, with 95 % bootstrap interval where there is "
-        "more than one seed. Scores are human-normalised: 0 is random play, 1 a human.",
+        "Interquartile mean over seeds (of fewer than four, the mean), with 95 % "
+        "bootstrap interval where there is more than one. Scores are human-normalised: "
+        "0 is random play, 1 a human.",
         (
             TextColumn("measure", [measure.name for measure in MEASURES]),
             *(EstimateColumn(m.name, m.measures) for m in methods),
