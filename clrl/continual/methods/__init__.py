@@ -14,6 +14,7 @@ from clrl.continual.methods.quadratic import (
     OnlineEWC,
 )
 from clrl.continual.methods.remembering import AGEM, GEM, ExperienceReplay, Joint
+from clrl.continual.methods.snapshots import LwF, MeanIMM, ModeIMM
 
 __all__ = [
     "AGEM",
@@ -28,7 +29,10 @@ __all__ = [
     "Finetune",
     "Joint",
     "LocalMAS",
+    "LwF",
+    "MeanIMM",
     "MethodConfig",
+    "ModeIMM",
     "OnlineEWC",
     "Scale",
 ]
@@ -42,6 +46,9 @@ METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
         "si": SI,
         "mas": MAS,
         "mas_local": LocalMAS,
+        "lwf": LwF,
+        "imm_mean": MeanIMM,
+        "imm_mode": ModeIMM,
         "gem": GEM,
         "agem": AGEM,
         "er": ExperienceReplay,
