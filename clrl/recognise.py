@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import TypeAlias
 
 import numpy as np
+from gymnasium import spaces
 from jaxtyping import Int64, Shaped
 
 from clrl import config_file, run
@@ -96,7 +97,8 @@ def recognise(
         for agent_steps in range(0, sequence.total_steps, sequence.num_envs):
             recording.observe(observations[:, -1], agent_steps, sequence.current_task)
             listener.status(_status(sequence, agent_steps, recording.label))
-            observations, *_ = sequence.step(policy(observations))
+            sequence.step_async(policy(observations))
+            observations = sequence.step_wait()[0]
         return RecognisedStream(
             games=sequence.games,
             recogniser=config_file.describe(config).recogniser,
@@ -116,6 +118,7 @@ def _policy(
     config: RunConfig, sequence: GameSequence, agent_run: RunDirectory | None
 ) -> Policy:
     if agent_run is None:
+        assert isinstance(sequence.action_space, spaces.Discrete)
         return RandomPolicy(int(sequence.action_space.n), config.seed)
     trained = config_file.read_game_config(agent_run.config)
     agent = run.make_agent(trained, sequence)
@@ -183,7 +186,7 @@ def _posterior(recogniser: TaskRecogniser, label: int) -> np.ndarray:
     """Of each context; a recogniser without one is certain of its label."""
     if isinstance(recogniser, ScreenRecogniser):
         return recogniser.posterior
-    return np.eye(recogniser.contexts + 1)[label]
+    return np.asarray(np.eye(recogniser.contexts + 1)[label])
 
 
 def _padded(posteriors: list[np.ndarray]) -> Shaped[np.ndarray, "L C"]:

@@ -134,7 +134,7 @@ class ForgetMeNot:
                 f"the recogniser's state must have {expected} statistics for each "
                 f"model, got {came}; set the recogniser as it was when it was saved."
             )
-        shared = []
+        shared: list[Candidates] = []
         while f"candidates.{len(shared)}.models" in state:
             prefix = f"candidates.{len(shared)}."
             fields = (state[prefix + name].copy() for name in Candidates._fields)

@@ -102,7 +102,8 @@ class PixelModels:
         """
         updates = self.updates[:, None] + np.arange(len(frames))  # [C, W]
         counts = self.counts.take(cells(frames), axis=1) + _earlier_matches(frames)
-        return log_frame_predictive(counts, updates, self.bins, self.prior).sum(axis=1)
+        each = log_frame_predictive(counts, updates, self.bins, self.prior)
+        return np.asarray(each.sum(axis=1))
 
 
 def log_frame_predictive(

@@ -121,7 +121,7 @@ class ForgetMeNotRecogniser(RecogniserConfig):
 
     bins: int = 32
     prior: float = 0.01
-    segment_updates: int = 8
+    segment_updates: int = 4
     update_period_steps: int = 4
     max_contexts: int = 32
     debounce_updates: int = 2

@@ -68,7 +68,7 @@ class Segment:
         self.hopeless_nats = hopeless_nats
         self.length = 0
         self.evidence = np.zeros((sequences, density.statistics), density.dtype)
-        self.log_likelihood = np.zeros(candidates.log_prior.shape)
+        self.log_likelihood = np.zeros_like(candidates.log_prior)
         self.log_evidence = np.zeros(sequences)
         self.reservoir: list[np.ndarray] = []
         self._hopeful = np.arange(candidates.log_prior.shape[1])
@@ -145,6 +145,6 @@ class Segment:
         self.log_likelihood = state["log_likelihood"].copy()
         self.log_evidence = state["log_evidence"].copy()
         self.reservoir = list(state["reservoir"].copy())
-        self._hopeful = np.arange(self.log_likelihood.shape[1])
+        self._hopeful = np.arange(self.candidates.log_prior.shape[1])
         self._hopeful_models = self.candidates.models
         self._select_hopeful()

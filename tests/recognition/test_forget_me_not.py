@@ -28,13 +28,13 @@ def redundancy(
             model.learn(outcome)
         else:
             loss -= model.update(outcome)
-    return loss - tosses.oracle_loss
+    return np.asarray(loss - tosses.oracle_loss)
 
 
 def redundancies(tosses: Tosses) -> dict[str, Float64[np.ndarray, "B"]]:
     bags = len(tosses.oracle_loss)
     coin = KrichevskyTrofimov(2)
-    models = {
+    models: dict[str, PartitionTree | ForgetMeNot | Segment] = {
         "kt": Segment(coin, untrained_only(coin, bags), 0, 0),
         "ptw": PartitionTree(UntrainedModels(coin, bags), PAPERS_HEIGHT),
         "fmn": ForgetMeNot(ModelPool(coin, sequences=bags), height=PAPERS_HEIGHT),

@@ -73,7 +73,7 @@ def test_the_posterior_is_drawn_with_the_unknown_last() -> None:
     names = [text.get_text() for text in axes.get_yticklabels()]
     assert names == ["0 (pong)", "1 (boxing)", "2", "unknown"]
     drawn = axes.collections[0].get_array()
-    assert np.array_equal(np.ravel(drawn), stream().posterior.T.ravel())
+    assert np.array_equal(np.ravel(np.asarray(drawn)), stream().posterior.T.ravel())
 
 
 def test_each_context_is_shown_with_its_game(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_each_context_is_shown_with_its_game(tmp_path: Path) -> None:
     shown = [axes for axes in figure.axes if axes.images]
     titles = [axes.get_title() for axes in shown]
     assert titles == ["0: pong (91%)", "1: boxing (100%)", "2: never the label"]
-    assert shown[1].images[0].get_array()[0, 0] == 90
+    assert np.asarray(shown[1].images[0].get_array())[0, 0] == 90
     figure.savefig(tmp_path / "contexts.png")
 
 
