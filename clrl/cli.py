@@ -252,7 +252,7 @@ def _new_directory(
 def _report(
     out: Console, directory: RunDirectory, description: "RunDescription", seconds: float
 ) -> None:
-    """Writes the summary and the picture of the records so far, and prints them."""
+    """Writes what the records say so far, as files and for the eye."""
     from clrl.report.page import write_report
     from clrl.report.score_matrix import save_picture
     from clrl.report.tables import report
@@ -264,9 +264,9 @@ def _report(
     summary = summarise(records, description, seconds)
     write_summary(summary, directory.summary)
     save_picture(records, summary, directory.picture)
-    report_path = write_report(directory.path)
     out.print(report(summary))
-    _line(out, f"report       {report_path}")
+    if summary.measure == "return":
+        _line(out, f"report       {write_report(directory.path)}")
     _line(out, f"picture      {directory.picture}")
     _line(out, f"numbers      {directory.summary}")
     _line(out, f"tensorboard  tensorboard --logdir {directory.tensorboard}")

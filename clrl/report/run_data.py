@@ -151,6 +151,11 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _describe(path: Path, config: Mapping[str, Any]) -> RunDescription:
+    if config.get("domain") == "supervised":
+        raise ConfigError(
+            f"expected a run on games, got {path.parent}, which is supervised; its "
+            "results are in scores.png, summary.json and TensorBoard."
+        )
     try:
         return RunDescription(
             games=tuple(config["games"]),
