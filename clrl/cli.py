@@ -1,6 +1,6 @@
 """The command line. The only module that prints.
 
-    clrl train | evaluate | recognise | list
+    clrl train | evaluate | watch | report | compare | recognise | list
 
 Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
 
@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from rich.console import Console
 from rich.live import Live
@@ -27,10 +27,40 @@ from clrl.records import read_records
 from clrl.run_directory import RunDirectory, run_stem
 
 if TYPE_CHECKING:
-    from clrl.config import RunConfig
+    from clrl.config_common import CommonConfig
+    from clrl.records import Evaluation
     from clrl.summary import RunDescription
 
-LISTS = ("games", "methods", "recognisers", "networks", "configs")
+LISTS = (
+    "games",
+    "datasets",
+    "streams",
+    "methods",
+    "recognisers",
+    "networks",
+    "configs",
+)
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """The module that trains and evaluates the runs of a domain."""
+
+    def check(self, config: "CommonConfig") -> None:
+        """Refuses what is wrong with a config, before anything is written."""
+        ...
+
+    def train(
+        self, config: "CommonConfig", directory: RunDirectory, listener: Listener
+    ) -> None:
+        """Trains, and keeps what comes out."""
+        ...
+
+    def evaluate(
+        self, directory: RunDirectory, episodes: int | None, listener: Listener
+    ) -> list["Evaluation"]:
+        """Scores all tasks with what was kept."""
+        ...
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,15 +94,20 @@ def _run(out: Console, options: argparse.Namespace, overrides: list[str]) -> int
         return _train(out, options, overrides)
     if options.command == "recognise":
         return _recognise(out, options, overrides)
-    if options.command == "evaluate":
-        return _evaluate(out, options)
-    return _list(out, options)
+    commands = {
+        "evaluate": _evaluate,
+        "watch": _watch,
+        "report": _write_report,
+        "compare": _compare,
+        "list": _list,
+    }
+    return commands[options.command](out, options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clrl",
-        description="One agent, a sequence of Atari games, and what it remembers.",
+        description="One learner, a sequence of games or tasks, and what it remembers.",
         allow_abbrev=False,
     )
     version = importlib.metadata.version("clrl")
@@ -81,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser(
         "train",
-        help="train an agent on a sequence of games and report",
+        help="train on a sequence of games or tasks, and report",
         usage="clrl train CONFIG [--key value ...]",
         add_help=False,
         allow_abbrev=False,
@@ -90,10 +125,39 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("-h", "--help", action="store_true")
 
     evaluate = commands.add_parser(
-        "evaluate", help="play a trained agent's games again, without learning"
+        "evaluate", help="score what a run has trained on all its games or tasks again"
     )
     evaluate.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
     evaluate.add_argument("--episodes", type=int, help="of each game")
+
+    report = commands.add_parser(
+        "report", help="write all of a run, finished or not, as one page"
+    )
+    report.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
+    report.add_argument(
+        "--output", type=Path, metavar="FILE", help="default: report.html in RUN"
+    )
+
+    watch = commands.add_parser("watch", help="film a trained agent at play")
+    watch.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
+    watch.add_argument("--game", help="one of the run's; by default each of them")
+    watch.add_argument(
+        "--output", type=Path, metavar="FILE", help="default: RUN/videos/GAME.mp4"
+    )
+    watch.add_argument("--episodes", type=int, default=1, help="of each game (1)")
+    watch.add_argument(
+        "--seconds", type=float, default=180, help="of an episode at most (180)"
+    )
+
+    compare = commands.add_parser(
+        "compare", help="compare methods over seeds: tables, figures and a page"
+    )
+    compare.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="directory of a run"
+    )
+    compare.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where it is written"
+    )
 
     recognise = commands.add_parser(
         "recognise",
@@ -120,32 +184,32 @@ def _train(out: Console, options: argparse.Namespace, overrides: list[str]) -> i
             f"{', '.join(config_files())}."
         )
     from clrl import config_file
-    from clrl.config import check_games
-    from clrl.rl.atari import game_names
 
     config = config_file.read_config(find_config(options.config), overrides)
-    check_games(config.games, game_names())
+    runner = _runner(config)
+    runner.check(config)
     description = config_file.describe(config)
     directory = _new_directory(config, description)
     directory.config.write_text(config_file.to_yaml(config), encoding="utf-8")
-    _line(out, f"{directory.path}: {', '.join(config.games)}")
+    _line(out, f"{directory.path}: {', '.join(config.task_names)}")
     _line(out, f"tensorboard --logdir {directory.tensorboard}")
-
-    from clrl import run
 
     started = time.perf_counter()
     try:
         with _listener(out) as listener, _terminable():
-            run.train(config, directory, listener)
+            runner.train(config, directory, listener)
         code = 0
     except KeyboardInterrupt:
+        directory.stopped.write_text("it was interrupted.\n", encoding="utf-8")
         _line(out, f"interrupted; what there is so far is in {directory.path}")
         code = 130
-    except ClrlError:
+    except ClrlError as error:
         if not directory.records.exists():
             directory.discard()
         else:
+            directory.stopped.write_text(f"{error}\n", encoding="utf-8")
             _line(out, f"stopped; what there is so far is in {directory.path}")
+            _line(out, f"to see it: clrl report {directory.path}")
         raise
     _report(out, directory, description, time.perf_counter() - started)
     return code
@@ -161,11 +225,26 @@ def _train_help(out: Console, config: str | None, overrides: list[str]) -> int:
     return 0
 
 
-def _new_directory(config: "RunConfig", description: "RunDescription") -> RunDirectory:
+def _runner(config: "CommonConfig") -> "Runner":
+    """What runs a config; only the modules of its own domain are imported."""
+    from clrl.config_supervised import SupervisedRunConfig
+
+    if isinstance(config, SupervisedRunConfig):
+        from clrl import run_supervised
+
+        return cast("Runner", run_supervised)
+    from clrl import run
+
+    return cast("Runner", run)
+
+
+def _new_directory(
+    config: "CommonConfig", description: "RunDescription"
+) -> RunDirectory:
     if config.name is not None:
         return RunDirectory.create(config.runs_dir, config.name)
     stem = run_stem(
-        description.method, description.recogniser, config.games, config.seed
+        description.method, description.recogniser, config.subject, config.seed
     )
     return RunDirectory.create_numbered(config.runs_dir, stem)
 
@@ -173,7 +252,8 @@ def _new_directory(config: "RunConfig", description: "RunDescription") -> RunDir
 def _report(
     out: Console, directory: RunDirectory, description: "RunDescription", seconds: float
 ) -> None:
-    """Writes the summary and the picture of the records so far, and prints them."""
+    """Writes what the records say so far, as files and for the eye."""
+    from clrl.report.page import write_report
     from clrl.report.score_matrix import save_picture
     from clrl.report.tables import report
     from clrl.summary import is_summarisable, summarise, write_summary
@@ -185,6 +265,8 @@ def _report(
     write_summary(summary, directory.summary)
     save_picture(records, summary, directory.picture)
     out.print(report(summary))
+    if summary.measure == "return":
+        _line(out, f"report       {write_report(directory.path)}")
     _line(out, f"picture      {directory.picture}")
     _line(out, f"numbers      {directory.summary}")
     _line(out, f"tensorboard  tensorboard --logdir {directory.tensorboard}")
@@ -194,12 +276,57 @@ def _evaluate(out: Console, options: argparse.Namespace) -> int:
     directory = RunDirectory.open(options.run)
     if options.episodes is not None and options.episodes < 1:
         raise ConfigError(f"--episodes must be at least 1, got {options.episodes}.")
-    from clrl import run
+    from clrl import config_file
     from clrl.report.tables import evaluation_table
 
+    config = config_file.read_config(directory.config)
     with _listener(out) as listener:
-        scores = run.evaluate(directory, options.episodes, listener)
-    out.print(evaluation_table(scores))
+        scores = _runner(config).evaluate(directory, options.episodes, listener)
+    out.print(evaluation_table(scores, config.measure))
+    return 0
+
+
+def _compare(out: Console, options: argparse.Namespace) -> int:
+    from clrl.report.comparison import compare
+    from clrl.report.comparison_page import write_comparison
+    from clrl.report.comparison_runs import select
+
+    comparison = compare(select(options.runs))
+    page = write_comparison(comparison, options.out)
+    for note in comparison.notes:
+        _line(out, note)
+    for run in comparison.selection.left_out:
+        _line(out, f"left out: {run.path}: {run.reason}")
+    _line(out, f"page    {page}")
+    _line(out, f"tables  {options.out / 'tables.md'}, and .csv beside it")
+    return 0
+
+
+def _watch(out: Console, options: argparse.Namespace) -> int:
+    directory = RunDirectory.open(options.run)
+    for name in ("episodes", "seconds"):
+        if not getattr(options, name) >= 1:
+            raise ConfigError(
+                f"--{name} must be at least 1, got {getattr(options, name)}."
+            )
+    from clrl.watch import watch
+
+    with _listener(out) as listener:
+        watch(
+            directory,
+            options.game,
+            options.output,
+            episodes=options.episodes,
+            max_seconds=options.seconds,
+            listener=listener,
+        )
+    return 0
+
+
+def _write_report(out: Console, options: argparse.Namespace) -> int:
+    from clrl.report.page import write_report
+
+    _line(out, str(write_report(options.run, options.output)))
     return 0
 
 
@@ -209,7 +336,7 @@ def _recognise(out: Console, options: argparse.Namespace, overrides: list[str]) 
     from clrl.report import recognition as report
     from clrl.rl.atari import game_names
 
-    config = config_file.read_config(find_config(options.config), overrides)
+    config = config_file.read_game_config(find_config(options.config), overrides)
     check_games(config.games, game_names())
     agent_run = None if options.agent is None else RunDirectory.open(options.agent)
 
@@ -245,6 +372,14 @@ def _listed(what: str) -> Iterator[tuple[str, str]]:
         from clrl.rl.atari import game_names
 
         yield from ((name, "") for name in game_names())
+    elif what == "datasets":
+        from clrl.supervised.data import DATASETS
+
+        yield from ((name, entry.meaning) for name, entry in DATASETS.items())
+    elif what == "streams":
+        from clrl.supervised.streams import STREAMS
+
+        yield from ((name, _first_line(cls)) for name, cls in STREAMS.items())
     elif what == "networks":
         from clrl.rl.network import ARCHITECTURES
 

@@ -1,20 +1,19 @@
-"""Every knob of a run, as frozen dataclasses.
+"""Every knob of a run on Atari games, as frozen dataclasses.
 
 Each field says its unit and where its default comes from. A *step* is one decision of
 the agent in one environment (four emulator frames); steps are summed over environments,
 so 8 environments that act once make 8 steps.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
-from clrl.continual.methods import METHODS, MethodConfig
+from clrl.checks import check_at_least, check_positive, check_share
+from clrl.config_common import CommonConfig
 from clrl.errors import ConfigError, unknown_name
-from clrl.recognition.recognisers import RECOGNISERS, RecogniserConfig
 from clrl.rl.network import ARCHITECTURES
+from clrl.summary import Measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +44,9 @@ class SequenceConfig:
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
-        _check_at_least("sequence.visits_per_game", self.visits_per_game, 1)
-        _check_at_least("sequence.num_envs", self.num_envs, 1)
-        _check_at_least("sequence.visit_steps", self.visit_steps, self.num_envs)
+        check_at_least("sequence.visits_per_game", self.visits_per_game, 1)
+        check_at_least("sequence.num_envs", self.num_envs, 1)
+        check_at_least("sequence.visit_steps", self.visit_steps, self.num_envs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,22 +118,22 @@ class AgentConfig:
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
-        _check_positive("agent.learning_rate", self.learning_rate)
-        _check_positive("agent.max_grad_norm", self.max_grad_norm)
-        _check_positive("agent.replay_gib", self.replay_gib)
-        _check_share("agent.gamma", self.gamma)
-        _check_share("agent.tau", self.tau)
-        _check_share("agent.exploration_initial_eps", self.exploration_initial_eps)
-        _check_share("agent.exploration_final_eps", self.exploration_final_eps)
-        _check_at_least("agent.optimizer_eps", self.optimizer_eps, 0)
-        _check_at_least("agent.learning_starts", self.learning_starts, 0)
-        _check_at_least("agent.batch_size", self.batch_size, 1)
-        _check_at_least("agent.train_freq", self.train_freq, 1)
-        _check_at_least("agent.gradient_steps", self.gradient_steps, 1)
-        _check_at_least("agent.exploration_steps", self.exploration_steps, 0)
-        _check_at_least("agent.consolidation_starts", self.consolidation_starts, 0)
-        _check_at_least("agent.target_update_interval", self.target_update_interval, 1)
-        _check_at_least("agent.buffer_size", self.buffer_size, self.batch_size)
+        check_positive("agent.learning_rate", self.learning_rate)
+        check_positive("agent.max_grad_norm", self.max_grad_norm)
+        check_positive("agent.replay_gib", self.replay_gib)
+        check_share("agent.gamma", self.gamma)
+        check_share("agent.tau", self.tau)
+        check_share("agent.exploration_initial_eps", self.exploration_initial_eps)
+        check_share("agent.exploration_final_eps", self.exploration_final_eps)
+        check_at_least("agent.optimizer_eps", self.optimizer_eps, 0)
+        check_at_least("agent.learning_starts", self.learning_starts, 0)
+        check_at_least("agent.batch_size", self.batch_size, 1)
+        check_at_least("agent.train_freq", self.train_freq, 1)
+        check_at_least("agent.gradient_steps", self.gradient_steps, 1)
+        check_at_least("agent.exploration_steps", self.exploration_steps, 0)
+        check_at_least("agent.consolidation_starts", self.consolidation_starts, 0)
+        check_at_least("agent.target_update_interval", self.target_update_interval, 1)
+        check_at_least("agent.buffer_size", self.buffer_size, self.batch_size)
         if self.learning_starts > self.buffer_size:
             raise ConfigError(
                 "agent.learning_starts must be at most agent.buffer_size, got "
@@ -161,7 +160,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is unknown or out of range."""
-        _check_at_least("network.max_tasks", self.max_tasks, 1)
+        check_at_least("network.max_tasks", self.max_tasks, 1)
         if self.name not in ARCHITECTURES and "." not in self.name:
             raise unknown_name("network", self.name, ARCHITECTURES)
 
@@ -186,31 +185,21 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
-        _check_at_least("evaluation.episodes", self.episodes, 1)
-        _check_share("evaluation.exploration_eps", self.exploration_eps)
-        _check_at_least(
+        check_at_least("evaluation.episodes", self.episodes, 1)
+        check_share("evaluation.exploration_eps", self.exploration_eps)
+        check_at_least(
             "evaluation.random_policy_episodes", self.random_policy_episodes, 0
         )
         if self.max_episode_steps is not None:
-            _check_at_least("evaluation.max_episode_steps", self.max_episode_steps, 1)
+            check_at_least("evaluation.max_episode_steps", self.max_episode_steps, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(CommonConfig):
     """One run: an agent, a method and a recogniser on a sequence of games."""
 
     games: tuple[str, ...]
     """ROM names, as ``clrl list games`` shows them; on the command line with commas."""
-
-    seed: int = 0
-    """Of all randomness of the run (0 or more)."""
-
-    name: str | None = None
-    """Directory of the run under ``runs_dir``; null: made from method, recogniser,
-    games and seed, with a counter."""
-
-    runs_dir: Path = Path("runs")
-    """Where runs are kept."""
 
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
     """Which games are played when."""
@@ -221,24 +210,12 @@ class RunConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """The Q-network."""
 
-    method: MethodConfig = field(default_factory=METHODS["finetune"])
-    """What is done so that earlier games are not forgotten."""
-
-    recogniser: RecogniserConfig = field(default_factory=RECOGNISERS["one_task"])
-    """What tells the learner which task it is in."""
-
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How games are scored."""
 
-    device: str = "auto"
-    """Of the network: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``,
-    ``cuda:1``."""
-
-    threads: int | None = None
-    """CPU threads of torch; null: torch's own choice."""
-
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
+        super().__post_init__()
         if not self.games:
             raise ConfigError("games must name at least one game, got none.")
         repeated = sorted({g for g in self.games if self.games.count(g) > 1})
@@ -247,9 +224,26 @@ class RunConfig:
                 f"games must differ, got {', '.join(repeated)} more than once; use "
                 "sequence.visits_per_game to let games return."
             )
-        _check_at_least("seed", self.seed, 0)
-        if self.threads is not None:
-            _check_at_least("threads", self.threads, 1)
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The games."""
+        return self.games
+
+    @property
+    def subject(self) -> tuple[str, ...]:
+        """The games."""
+        return self.games
+
+    @property
+    def rules(self) -> str:
+        """The protocol."""
+        return self.sequence.protocol
+
+    @property
+    def measure(self) -> Measure:
+        """The return of an episode."""
+        return "return"
 
 
 def check_games(games: Iterable[str], known: Iterable[str]) -> None:
@@ -258,20 +252,3 @@ def check_games(games: Iterable[str], known: Iterable[str]) -> None:
     for game in games:
         if game not in known:
             raise unknown_name("game", game, known)
-
-
-def _check_at_least(name: str, value: float, least: float) -> None:
-    if not value >= least:
-        raise ConfigError(f"{name} must be at least {least}, got {value}; raise it.")
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (value > 0 and math.isfinite(value)):
-        raise ConfigError(
-            f"{name} must be positive and finite, got {value}; change it."
-        )
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{name} must lie between 0 and 1, got {value}; change it.")

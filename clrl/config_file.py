@@ -1,26 +1,25 @@
-"""Config files and command-line overrides -> RunConfig, and back.
+"""Config files and command-line overrides -> the config of a run, and back.
 
-A config file is YAML with the fields of ``RunConfig``. ``method``, ``recogniser`` and
-``network`` are given by name, with or without fields of their own:
+A config file is YAML with the fields of ``RunConfig``, or after ``domain: supervised``
+those of ``SupervisedRunConfig``. ``method``, ``recogniser``, ``stream`` and ``network``
+are given by name, with or without fields of their own:
 
     method: ewc                            method: {name: ewc, strength: 100}
 
 or by the import path of a class of the user's: ``method: {name: my_package.Mine}``. The
 same on the command line is ``--method ewc --method.strength 100``; another name than
 the file's drops the fields that the file gives to its own.
-
-Files and command lines become the same thing first: ``{"agent.gamma": "0.99", ...}``.
 """
 
 import argparse
 import dataclasses
 import importlib
-import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar, get_type_hints
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 import docstring_parser
 import jsonargparse
@@ -33,37 +32,90 @@ from clrl.config import (
     RunConfig,
     SequenceConfig,
 )
+from clrl.config_common import CommonConfig
+from clrl.config_library import flat
+from clrl.config_supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
+from clrl.config_texts import Texts, merged, texts_of_arguments, texts_of_file
 from clrl.continual.methods import METHODS, MethodConfig
 from clrl.errors import ConfigError, unknown_name
 from clrl.recognition.recognisers import RECOGNISERS, RecogniserConfig
 from clrl.summary import RunDescription
-
-Texts: TypeAlias = dict[str, str]
-"""Values as text, by dotted key."""
+from clrl.supervised.streams import STREAMS, StreamConfig
 
 T = TypeVar("T")
 
 
+class Choice(NamedTuple):
+    """A section whose class is chosen by name.
+
+    Attributes:
+        known: Our classes, by name.
+        base: From which a class of the user's derives.
+        default: The name where none is given.
+    """
+
+    known: Mapping[str, type]
+    base: type
+    default: str
+
+
+class DomainSchema(NamedTuple):
+    """The classes of a domain's config.
+
+    Attributes:
+        config: Of the whole file.
+        sections: Of the sections that are always the same, by name.
+        choices: The sections that are chosen by name.
+    """
+
+    config: type[CommonConfig]
+    sections: Mapping[str, type]
+    choices: Mapping[str, Choice]
+
+
+_METHOD = Choice(METHODS, MethodConfig, "finetune")
+_RECOGNISER = Choice(RECOGNISERS, RecogniserConfig, "one_task")
+
+DOMAINS: Mapping[str, DomainSchema] = MappingProxyType(
+    {
+        "atari": DomainSchema(
+            RunConfig,
+            {
+                "sequence": SequenceConfig,
+                "agent": AgentConfig,
+                "network": NetworkConfig,
+                "evaluation": EvaluationConfig,
+            },
+            {"method": _METHOD, "recogniser": _RECOGNISER},
+        ),
+        "supervised": DomainSchema(
+            SupervisedRunConfig,
+            {"training": TrainingConfig, "network": MLPConfig},
+            {
+                "stream": Choice(STREAMS, StreamConfig, "permutations"),
+                "method": _METHOD,
+                "recogniser": _RECOGNISER,
+            },
+        ),
+    }
+)
+"""The domains by the name a config gives them; the first is the default."""
+
+
 @dataclass(frozen=True)
 class Schema:
-    """The classes of the sections whose fields depend on a name."""
+    """A domain, and the classes of the sections that are chosen by name."""
 
-    method: type[MethodConfig]
-    recogniser: type[RecogniserConfig]
+    domain: DomainSchema
+    chosen: Mapping[str, type]
 
+    @property
     def sections(self) -> dict[str, type]:
         """The class of each section, by the section's name in the file."""
-        return {
-            "sequence": SequenceConfig,
-            "agent": AgentConfig,
-            "network": NetworkConfig,
-            "method": self.method,
-            "recogniser": self.recogniser,
-            "evaluation": EvaluationConfig,
-        }
+        return {**self.domain.sections, **self.chosen}
 
 
-def read_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def read_config(path: Path, overrides: Sequence[str] = ()) -> CommonConfig:
     """The config in a file, with overrides from a command line.
 
     Args:
@@ -74,12 +126,14 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: The file cannot be read, a key or a name is unknown, or a value has
             the wrong type or is out of range.
     """
-    texts = _merged(_texts_of_file(path), _texts_of_arguments(overrides))
+    texts = merged(texts_of_file(path), texts_of_arguments(overrides))
     schema = _schema(texts)
     parser, known = _parser(schema)
     for key in texts:
         if key not in known:
             raise unknown_name("key", key, known)
+        if get_origin(known[key]) is tuple and not texts[key].startswith("["):
+            texts[key] = f"[{texts[key]}]"
     try:
         parsed = parser.parse_args([f"--{key}={text}" for key, text in texts.items()])
     except argparse.ArgumentError as error:
@@ -87,34 +141,61 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     return _build(schema, parsed)
 
 
+def read_game_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """As ``read_config``, for what only runs on games can do.
+
+    Raises:
+        ConfigError: As for ``read_config``, or the config is not of a run on games.
+    """
+    config = read_config(path, overrides)
+    if not isinstance(config, RunConfig):
+        raise ConfigError(
+            f"expected the config of a run on games, got {path}, which is of a "
+            "supervised run; name one of configs/atari, or a run made with it."
+        )
+    return config
+
+
 def config_help(path: Path | None, overrides: Sequence[str]) -> str:
     """Every key with its meaning, type and default, for a config's method."""
-    file = {} if path is None else _texts_of_file(path)
-    texts = _merged(file, _texts_of_arguments(overrides))
+    file = {} if path is None else texts_of_file(path)
+    texts = merged(file, texts_of_arguments(overrides))
     parser, _ = _parser(_schema(texts))
     return str(parser.format_help())
 
 
-def to_yaml(config: RunConfig) -> str:
+def to_yaml(config: CommonConfig) -> str:
     """The config as a file that ``read_config`` reads back into an equal one."""
+    name, domain = next(
+        (name, domain)
+        for name, domain in DOMAINS.items()
+        if type(config) is domain.config
+    )
     values = dataclasses.asdict(config)
-    values["games"] = list(config.games)
-    values["runs_dir"] = str(config.runs_dir)
-    values["method"] = {"name": method_name(config.method)} | values["method"]
-    values["recogniser"] = {"name": recogniser_name(config.recogniser)} | values[
-        "recogniser"
-    ]
-    return str(yaml.safe_dump(values, sort_keys=False))
+    for section, choice in domain.choices.items():
+        cls = type(getattr(config, section))
+        values[section] = {"name": _name_of(cls, choice.known)} | values[section]
+    plain = {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in values.items()
+    }
+    return str(yaml.safe_dump({"domain": name} | plain, sort_keys=False))
 
 
-def describe(config: RunConfig) -> RunDescription:
+def hyper_parameters(config: CommonConfig) -> Texts:
+    """Every value of the config as text, by its dotted key."""
+    return dict(flat(yaml.safe_load(to_yaml(config))))
+
+
+def describe(config: CommonConfig) -> RunDescription:
     """What a summary says about the config."""
     return RunDescription(
-        games=config.games,
+        games=config.task_names,
         method=method_name(config.method),
         recogniser=recogniser_name(config.recogniser),
-        protocol=config.sequence.protocol,
+        protocol=config.rules,
         seed=config.seed,
+        measure=config.measure,
     )
 
 
@@ -128,81 +209,25 @@ def recogniser_name(recogniser: RecogniserConfig) -> str:
     return _name_of(type(recogniser), RECOGNISERS)
 
 
-# ---- values as text -----------------------------------------------------------------
-
-
-def _texts_of_file(path: Path) -> Texts:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"cannot read the config {path}: {reason}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(
-            f"the config {path} must be a mapping of keys to values, got "
-            f"{type(content).__name__}; start with `games: [pong]`."
-        )
-    return _normal(dict(_flat(content)))
-
-
-def _flat(
-    values: Mapping[object, object], prefix: str = ""
-) -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, dict):
-            yield from _flat(value, f"{key}.")
-        elif isinstance(value, str):
-            yield key, value
-        else:
-            yield key, json.dumps(value, default=str)
-
-
-def _texts_of_arguments(arguments: Sequence[str]) -> Texts:
-    texts: Texts = {}
-    rest = iter(arguments)
-    for argument in rest:
-        if not argument.startswith("--"):
-            raise ConfigError(
-                f"expected --key value, got {argument!r}; write --key before it."
-            )
-        key, equals, text = argument.removeprefix("--").partition("=")
-        value = text if equals else next(rest, None)
-        if value is None or (not equals and value.startswith("--")):
-            raise ConfigError(
-                f"--{key} expects a value, got none; write --{key} VALUE."
-            )
-        texts[key] = value
-    return _normal(texts)
-
-
-def _normal(texts: Texts) -> Texts:
-    """The same values with every shorthand written out."""
-    for section in ("method", "recogniser", "network"):
-        if section in texts:
-            texts[f"{section}.name"] = texts.pop(section)
-    if "games" in texts and not texts["games"].startswith("["):
-        texts["games"] = f"[{texts['games']}]"
-    return texts
-
-
-def _merged(file: Texts, overrides: Texts) -> Texts:
-    for section in ("method", "recogniser"):
-        name = f"{section}.name"
-        if name in overrides and overrides[name] != file.get(name):
-            file = {k: v for k, v in file.items() if not k.startswith(f"{section}.")}
-    return file | overrides
-
-
 # ---- names --------------------------------------------------------------------------
 
 
 def _schema(texts: Texts) -> Schema:
-    method = texts.get("method.name", "finetune")
-    recogniser = texts.get("recogniser.name", "one_task")
+    name = texts.get("domain", next(iter(DOMAINS)))
+    if name not in DOMAINS:
+        raise unknown_name("domain", name, DOMAINS)
+    domain = DOMAINS[name]
     return Schema(
-        _class_of("method", method, METHODS, MethodConfig),
-        _class_of("recogniser", recogniser, RECOGNISERS, RecogniserConfig),
+        domain,
+        {
+            section: _class_of(
+                section,
+                texts.get(f"{section}.name", choice.default),
+                choice.known,
+                choice.base,
+            )
+            for section, choice in domain.choices.items()
+        },
     )
 
 
@@ -238,19 +263,21 @@ def _name_of(cls: type[T], known: Mapping[str, type[T]]) -> str:
 # ---- types --------------------------------------------------------------------------
 
 
-def _parser(schema: Schema) -> tuple[jsonargparse.ArgumentParser, Collection[str]]:
-    """Checks the types of values; second, every key that exists."""
+def _parser(schema: Schema) -> tuple[jsonargparse.ArgumentParser, dict[str, Any]]:
+    """Checks the types of values; second, every key that exists with its type."""
     parser = jsonargparse.ArgumentParser(
         prog="clrl train CONFIG", exit_on_error=False, add_help=False
     )
-    sections = schema.sections()
-    known = _add_fields(parser, "", RunConfig, skip=sections)
-    for section, names in (("method", METHODS), ("recogniser", RECOGNISERS)):
-        meaning = f"{', '.join(names)}, or the import path of a class of yours."
+    sections = schema.sections
+    parser.add_argument("--domain", type=str, help=f"{' or '.join(DOMAINS)}.")
+    known: dict[str, Any] = {"domain": str}
+    known |= _add_fields(parser, "", schema.domain.config, skip=sections)
+    for section, choice in schema.domain.choices.items():
+        meaning = f"{', '.join(choice.known)}, or the import path of a class of yours."
         parser.add_argument(f"--{section}.name", type=str, help=meaning)
-        known.append(f"{section}.name")
+        known[f"{section}.name"] = str
     for section, cls in sections.items():
-        known += _add_fields(parser, f"{section}.", cls)
+        known |= _add_fields(parser, f"{section}.", cls)
     return parser, known
 
 
@@ -259,13 +286,18 @@ def _add_fields(
     prefix: str,
     cls: type,
     skip: Collection[str] = (),
-) -> list[str]:
-    """One argument for each field of a dataclass; returns their keys."""
-    documented = docstring_parser.parse_from_object(cls)
-    meanings = {p.arg_name: p.description for p in documented.params}
+) -> dict[str, Any]:
+    """One argument for each field of a dataclass; returns their keys and types."""
+    meanings = {
+        p.arg_name: p.description
+        for base in reversed(cls.__mro__)
+        if dataclasses.is_dataclass(base)
+        for p in docstring_parser.parse_from_object(base).params
+    }
     hints = get_type_hints(cls)
     group = parser.add_argument_group(
-        prefix.rstrip(".") or "run", documented.short_description
+        prefix.rstrip(".") or "run",
+        docstring_parser.parse_from_object(cls).short_description,
     )
     fields = [f for f in dataclasses.fields(cls) if f.init and f.name not in skip]
     for field in fields:
@@ -276,7 +308,7 @@ def _add_fields(
             help=meanings.get(field.name),
             **({"required": True} if required else {"default": field.default}),
         )
-    return [f"{prefix}{field.name}" for field in fields]
+    return {f"{prefix}{field.name}": hints[field.name] for field in fields}
 
 
 def _readable(message: str) -> str:
@@ -286,11 +318,12 @@ def _readable(message: str) -> str:
     return re.sub(r"a typing\.Literal\[(.*?)\]", r"one of \1", line)
 
 
-def _build(schema: Schema, parsed: jsonargparse.Namespace) -> RunConfig:
+def _build(schema: Schema, parsed: jsonargparse.Namespace) -> CommonConfig:
     values = parsed.as_dict()
-    for section, cls in schema.sections().items():
+    del values["domain"]
+    for section, cls in schema.sections.items():
         fields = values.get(section, {})
-        if section in ("method", "recogniser"):
+        if section in schema.chosen:
             del fields["name"]
         values[section] = cls(**fields)
-    return RunConfig(**values)
+    return schema.domain.config(**values)

@@ -1,5 +1,10 @@
-"""The config files that come with clrl (imports nothing heavy)."""
+"""Config files: those that come with clrl, and any as flat text.
 
+Imports nothing heavy.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from clrl.errors import unknown_name
@@ -34,8 +39,23 @@ def find_config(name: str) -> Path:
         return path
     files = config_files()
     short = name.removeprefix("configs/").removesuffix(".yaml")
-    by_stem = {path.stem: path for path in files.values()}
+    # Where two folders have a file of the same name, the first folder's is meant.
+    by_stem = {path.stem: path for path in reversed(files.values())}
     found = files.get(short) or by_stem.get(short)
     if found is None:
         raise unknown_name("config", name, files)
     return found
+
+
+def flat(
+    values: Mapping[object, object], prefix: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Dotted keys and values as text: ``agent.gamma`` and ``0.99``; lists as JSON."""
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from flat(value, f"{key}.")
+        elif isinstance(value, str):
+            yield key, value
+        else:
+            yield key, json.dumps(value, default=str)

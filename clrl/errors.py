@@ -2,6 +2,7 @@
 
     ClrlError
     ├── ConfigError          the config asks for something unknown or impossible
+    ├── DataError            a file of a data set is missing or altered
     ├── MemoryBudgetError    the replay memories do not fit into the memory allowed
     ├── DivergenceError      a loss, penalty or gradient stopped being finite
     └── CheckpointError      a checkpoint is missing, altered or of another config
@@ -19,6 +20,10 @@ class ClrlError(Exception):
 
 class ConfigError(ClrlError, ValueError):
     """The config asks for something unknown or impossible."""
+
+
+class DataError(ClrlError):
+    """A file of a data set is missing, was altered, or cannot be fetched."""
 
 
 class MemoryBudgetError(ClrlError):

@@ -21,7 +21,7 @@ class Status(NamedTuple):
         agent_steps: Agent steps so far, over all environments.
         total_agent_steps: Agent steps of the whole run.
         label: The inferred task.
-        exploration_rate: Probability of a random action.
+        exploration_rate: Probability of a random action; None where nobody acts.
         last_return: Of the last episode that ended, raw; None before the first.
     """
 
@@ -31,7 +31,7 @@ class Status(NamedTuple):
     agent_steps: int
     total_agent_steps: int
     label: int
-    exploration_rate: float
+    exploration_rate: float | None
     last_return: float | None
 
 
@@ -83,11 +83,13 @@ def describe(
     """A status on one line."""
     last = "" if status.last_return is None else f", last return {status.last_return:g}"
     left = "" if seconds_left is None else f", {clock_time(seconds_left)} left"
+    rate = status.exploration_rate
+    epsilon = "" if rate is None else f", epsilon {rate:.2f}"
     return (
         f"visit {status.visit + 1}/{status.visits} {status.game}, "
         f"step {status.agent_steps:,}/{status.total_agent_steps:,}, "
-        f"{steps_per_second:,.0f} steps/s{left}, task {status.label}, "
-        f"epsilon {status.exploration_rate:.2f}{last}"
+        f"{steps_per_second:,.0f} steps/s{left}, task {status.label}"
+        f"{epsilon}{last}"
     )
 
 
@@ -161,6 +163,7 @@ class LiveProgress:
 def _facts(status: Status, rate: float, seconds_left: float | None) -> Table:
     table = Table.grid(padding=(0, 3))
     last = "-" if status.last_return is None else f"{status.last_return:g}"
+    epsilon = status.exploration_rate
     facts = {
         "game": status.game,
         "visit": f"{status.visit + 1}/{status.visits}",
@@ -168,7 +171,7 @@ def _facts(status: Status, rate: float, seconds_left: float | None) -> Table:
         "steps/s": f"{rate:,.0f}",
         "left": "-" if seconds_left is None else clock_time(seconds_left),
         "task": str(status.label),
-        "epsilon": f"{status.exploration_rate:.2f}",
+        "epsilon": "-" if epsilon is None else f"{epsilon:.2f}",
         "last return": last,
     }
     table.add_row(*(Text(name, style="dim") for name in facts))

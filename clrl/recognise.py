@@ -120,7 +120,7 @@ def _policy(
     if agent_run is None:
         assert isinstance(sequence.action_space, spaces.Discrete)
         return RandomPolicy(int(sequence.action_space.n), config.seed)
-    trained = config_file.read_config(agent_run.config)
+    trained = config_file.read_game_config(agent_run.config)
     agent = run.make_agent(trained, sequence)
     run.load(agent, agent_run)
     return AgentPolicy(agent, config.evaluation.exploration_eps, config.seed)

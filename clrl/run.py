@@ -1,36 +1,45 @@
-"""Puts a run together from its config, trains, and keeps what comes out."""
+"""Puts a run on games together from its config, trains, and keeps what comes out."""
 
 import dataclasses
 import hashlib
+import math
 import sys
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
 from clrl import allocator, config_file
 from clrl.checkpoint import read_checkpoint, write_checkpoint
-from clrl.config import AgentConfig, RunConfig
+from clrl.config import AgentConfig, RunConfig, check_games
 from clrl.errors import ClrlError, DivergenceError, MemoryBudgetError
+from clrl.guards import Guards, standard_guards
 from clrl.progress import Listener
 from clrl.records import Evaluation, RecordWriter
-from clrl.rl.atari import PROTOCOLS, AtariGame, rom_path
+from clrl.rl.atari import PROTOCOLS, AtariGame, game_names, rom_path
+from clrl.rl.dashboard import Dashboard
 from clrl.rl.dqn import ContinualDQN
-from clrl.rl.evaluate import Evaluator
+from clrl.rl.evaluate import Evaluator, Spectator, nobody
 from clrl.rl.game import MakeGame
 from clrl.rl.game_sequence import GameSequence, Visit, fixed_visits, random_visits
 from clrl.rl.policy import ContinualDQNPolicy
 from clrl.rl.recorder import Recorder, Schedule, evaluation_record
 from clrl.rl.replay import available_bytes, required_bytes
 from clrl.run_directory import RunDirectory
+from clrl.seeding import generator_of, stream_number
 
 N_STACK = 4
 """Frames in an observation (Mnih et al., 2015)."""
+
+
+def check(config: RunConfig) -> None:
+    """Raises ConfigError if a game is unknown."""
+    check_games(config.games, game_names())
 
 
 def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> None:
@@ -51,19 +60,31 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
         protocol=str(protocol), rom_md5s=rom_md5s(config), command=sys.argv
     )
     listener.message(f"protocol {protocol}")
+    tensorboard = TensorBoardOutputFormat(str(directory.tensorboard))
     with (
         closing(make_sequence(config)) as sequence,
-        closing(configure(str(directory.tensorboard), ["tensorboard"])) as logger,
+        closing(Logger(str(directory.tensorboard), [tensorboard])) as logger,
         RecordWriter(directory.records) as writer,
     ):
         agent = make_agent(config, sequence)
         agent.set_logger(logger)
+        dashboard = Dashboard(
+            tensorboard.writer,
+            config_file.describe(config),
+            config_file.hyper_parameters(config),
+        )
         recorder = Recorder(
-            sequence,
-            make_evaluator(config, config.evaluation.episodes),
-            writer.write,
-            listener,
-            Schedule(random_policy_episodes=config.evaluation.random_policy_episodes),
+            sequence=sequence,
+            evaluator=make_evaluator(
+                config, config.evaluation.episodes, dashboard.clip
+            ),
+            write=writer.write,
+            listener=listener,
+            guards=make_guards(config),
+            dashboard=dashboard,
+            schedule=Schedule(
+                random_policy_episodes=config.evaluation.random_policy_episodes
+            ),
         )
         try:
             agent.learn(sequence.total_steps, recorder, log_interval=None)  # type: ignore[arg-type]
@@ -73,6 +94,7 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
             save(agent, directory)
             raise
         save(agent, directory)
+        dashboard.close()
 
 
 def evaluate(
@@ -88,10 +110,8 @@ def evaluate(
     Raises:
         CheckpointError: There is no checkpoint, or it was altered.
     """
-    config = config_file.read_config(directory.config)
-    with closing(make_sequence(config)) as sequence:
-        agent = make_agent(config, sequence)
-        load(agent, directory)
+    config = config_file.read_game_config(directory.config)
+    with saved_agent(config, directory) as (agent, sequence):
         evaluator = make_evaluator(config, episodes or config.evaluation.episodes)
         stage = len(sequence.visits)
         evaluations = []
@@ -101,6 +121,21 @@ def evaluate(
         return evaluations
 
 
+@contextmanager
+def saved_agent(
+    config: RunConfig, directory: RunDirectory
+) -> Iterator[tuple[ContinualDQN, GameSequence]]:
+    """The agent that a run saved, with the sequence of its games.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or it was altered.
+    """
+    with closing(make_sequence(config)) as sequence:
+        agent = make_agent(config, sequence)
+        load(agent, directory)
+        yield agent, sequence
+
+
 def make_visits(config: RunConfig) -> list[Visit]:
     """The visits that the config describes."""
     sequence = config.sequence
@@ -108,7 +143,7 @@ def make_visits(config: RunConfig) -> list[Visit]:
         return fixed_visits(
             config.games, sequence.visits_per_game, sequence.visit_steps
         )
-    rng = np.random.default_rng([config.seed, _stream("order")])
+    rng = generator_of(config.seed, "order")
     return random_visits(
         config.games, sequence.visits_per_game, sequence.visit_steps, rng
     )
@@ -119,22 +154,36 @@ def make_sequence(config: RunConfig) -> GameSequence:
     protocol = PROTOCOLS[config.sequence.protocol]
     return GameSequence(
         make_visits(config),
-        _game_maker(config),
+        game_maker(config),
         num_envs=config.sequence.num_envs,
         seed=config.seed,
         clip_rewards=protocol.clip_rewards,
     )
 
 
-def make_evaluator(config: RunConfig, episodes: int) -> Evaluator:
+def make_evaluator(
+    config: RunConfig, episodes: int, spectator: Spectator = nobody
+) -> Evaluator:
     """Plays the games in the order of their true tasks."""
     visits = make_visits(config)
     return Evaluator(
         games=tuple(dict.fromkeys(visit.game for visit in visits)),
-        make_game=_game_maker(config, config.evaluation.max_episode_steps),
+        make_game=game_maker(config, config.evaluation.max_episode_steps),
         episodes=episodes,
         exploration_eps=config.evaluation.exploration_eps,
-        seed=config.seed + _stream("evaluation"),
+        seed=config.seed + stream_number("evaluation"),
+        spectator=spectator,
+    )
+
+
+def make_guards(config: RunConfig) -> Guards:
+    """What looks at the run while it goes on."""
+    clips = PROTOCOLS[config.sequence.protocol].clip_rewards
+    return standard_guards(
+        learning_rate=config.agent.learning_rate,
+        optimizer=config.agent.optimizer,
+        gamma=config.agent.gamma,
+        reward_bound=1.0 if clips else math.inf,
     )
 
 
@@ -227,7 +276,8 @@ def rom_md5s(config: RunConfig) -> Mapping[str, str]:
     }
 
 
-def _game_maker(config: RunConfig, max_episode_steps: int | None = None) -> MakeGame:
+def game_maker(config: RunConfig, max_episode_steps: int | None = None) -> MakeGame:
+    """Makes games as the config has them, with another time limit if one is given."""
     protocol = PROTOCOLS[config.sequence.protocol]
     if max_episode_steps is not None:
         protocol = dataclasses.replace(
@@ -254,11 +304,6 @@ def _optimizer(agent: AgentConfig) -> dict[str, Any]:
             "centered": True,
         },
     }
-
-
-def _stream(name: str) -> int:
-    """A number for a named stream of randomness, the same in every process."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:3])
 
 
 def _gib(count: float) -> str:

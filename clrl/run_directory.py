@@ -8,6 +8,9 @@ runs/<name>/
     checkpoint/       the agent
     summary.json      the results as numbers, see clrl.summary
     scores.png        the results as a picture
+    report.html       all of it as one page, see clrl.report.page
+    videos/           the agent at play, <game>.mp4 and <game>.png, where they were made
+    stopped.txt       why the run ended early, if it did
 """
 
 import itertools
@@ -20,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 
 from clrl.errors import ConfigError, unknown_name
 
@@ -117,15 +121,36 @@ class RunDirectory:
         """The results as a picture."""
         return self.path / "scores.png"
 
+    @property
+    def report(self) -> Path:
+        """All of the run as one page."""
+        return self.path / "report.html"
+
+    @property
+    def videos(self) -> Path:
+        """Directory of videos and filmstrips of the agent at play."""
+        return self.path / "videos"
+
+    @property
+    def stopped(self) -> Path:
+        """Why the run ended early, in words; missing where it did not."""
+        return self.path / "stopped.txt"
+
     def write_provenance(
-        self, *, protocol: str, rom_md5s: Mapping[str, str], command: Sequence[str]
+        self,
+        *,
+        protocol: str,
+        command: Sequence[str],
+        rom_md5s: Mapping[str, str] = MappingProxyType({}),
+        data_md5s: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Writes down what would be needed to make the same run again.
 
         Args:
             protocol: The rules of the environment, in words.
-            rom_md5s: Hash of each game's ROM.
             command: The command line.
+            rom_md5s: Hash of each game's ROM.
+            data_md5s: Hash of each file of a data set.
         """
         content = {
             "command": list(command),
@@ -135,6 +160,7 @@ class RunDirectory:
             "platform": platform.platform(),
             "protocol": protocol,
             "rom_md5s": dict(rom_md5s),
+            "data_md5s": dict(data_md5s),
         }
         self.provenance.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 

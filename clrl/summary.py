@@ -1,9 +1,12 @@
 """Records of a run -> its results as numbers, ``summary.json``.
 
-Scores are mean raw returns. ACC, BWT, FWT and forgetting are computed on
-human-normalised scores (Nature-2015 humans where there is one), over the games that
-have one; the other games' normalised scores are null. A run that was interrupted is
-summarised up to the last stage at which every game was scored.
+Scores are mean raw returns, or accuracies in a supervised run. ACC, BWT, FWT and
+forgetting are computed on human-normalised scores (Nature-2015 humans where there is
+one), over the games that have one; the other games' normalised scores are null. Fields
+whose name ends in ``_57`` take the humans of the 57-game table instead. CORA's measures
+are of raw scores. The measures of a supervised run are computed on the accuracies, and
+nothing is human-normalised. A run that was interrupted is summarised up to the last
+stage at which every game was scored.
 """
 
 import dataclasses
@@ -13,15 +16,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from jaxtyping import Float64
 
 from clrl import records
 from clrl.errors import ConfigError
-from clrl.evaluation import recognition, transfer_matrix
-from clrl.evaluation.human_scores import normalised_matrix
+from clrl.evaluation import cora, recognition, transfer_matrix
+from clrl.evaluation.human_scores import normalised, normalised_matrix
+from clrl.evaluation.learning_curves import area_under_curve
+from clrl.history import Episodes, History, history_of
 from clrl.records import Record
 
 R = TypeVar("R")
@@ -34,6 +39,10 @@ LEARNED_STANDARD_ERRORS = 3
 """A game counts as learnt that many combined standard errors above random play."""
 
 
+Measure: TypeAlias = Literal["return", "accuracy"]
+"""What a score is: the mean raw return of a game, or the accuracy on a task."""
+
+
 class RunDescription(NamedTuple):
     """What a summary says about the run's config.
 
@@ -41,8 +50,9 @@ class RunDescription(NamedTuple):
         games: In the order of the score matrix's columns.
         method: By its name in the config.
         recogniser: By its name in the config.
-        protocol: Rules of the environment.
+        protocol: Rules of the environment; data set and stream of a supervised run.
         seed: Of the run.
+        measure: What a score is.
     """
 
     games: tuple[str, ...]
@@ -50,6 +60,7 @@ class RunDescription(NamedTuple):
     recogniser: str
     protocol: str
     seed: int
+    measure: Measure = "return"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +92,8 @@ class VisitSummary:
         return_mean: Mean raw return over the last third of them.
         return_standard_error: Of that mean; None below two episodes.
         penalty_mean: Mean penalty; None without updates.
+        return_area: Raw return averaged over the visit's steps, the area under its
+            training curve; None without episodes.
     """
 
     game: str
@@ -90,6 +103,7 @@ class VisitSummary:
     return_mean: float | None
     return_standard_error: float | None
     penalty_mean: float | None
+    return_area: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +120,9 @@ class Summary:
     """The results of a run; field for field what ``summary.json`` holds.
 
     Attributes:
-        tasks: Games, in the order of the columns.
+        tasks: Games, or a supervised run's tasks, in the order of the columns.
         stages: ``before``, then game and number of the visit, such as ``pong #2``.
-        scores: Mean raw returns, a row for each stage.
+        scores: Mean raw returns or accuracies, a row for each stage.
         human_normalised: The same relative to random (0) and human (1); NaN where
             unknown.
         total_clipped: Sum over games of the final normalised score, at most 1 each.
@@ -116,17 +130,24 @@ class Summary:
         bwt: Backward transfer.
         fwt: Forward transfer.
         forgetting: Mean drop from the best earlier stage.
+        isolated_forgetting: CORA's, from stage to stage.
+        zero_shot_transfer: CORA's, to games not met yet.
+        training_score: Mean over visits of the normalised ``return_area``.
+        human_normalised_57: As ``human_normalised``, by the 57-game table.
+        total_clipped_57: As ``total_clipped``, by the 57-game table.
+        acc_57: As ``acc``, by the 57-game table.
         recognition: Inferred against true tasks.
         method: By its name in the config.
         recogniser: By its name in the config.
         protocol: Rules of the environment.
         seed: Of the run.
-        agent_steps: Agent steps of training.
+        agent_steps: Agent steps of training, or examples.
         seconds: Wall-clock time of the run; NaN where unknown.
         visits: One for each visit.
         random_policy: By game.
         learned: Games whose return in their last visit is above the random policy's by
             3 combined standard errors or more.
+        measure: What a score is.
     """
 
     tasks: tuple[str, ...]
@@ -138,6 +159,12 @@ class Summary:
     bwt: float
     fwt: float
     forgetting: float
+    isolated_forgetting: float
+    zero_shot_transfer: float
+    training_score: float
+    human_normalised_57: tuple[tuple[float, ...], ...]
+    total_clipped_57: float
+    acc_57: float
     recognition: RecognitionSummary
     method: str
     recogniser: str
@@ -148,6 +175,7 @@ class Summary:
     visits: tuple[VisitSummary, ...]
     random_policy: dict[str, RandomSummary]
     learned: tuple[str, ...]
+    measure: Measure
 
 
 def summarise(
@@ -163,7 +191,14 @@ def summarise(
     Raises:
         ConfigError: No stage has been evaluated yet.
     """
-    games = description.games
+    return summarise_history(history_of(run), description, seconds)
+
+
+def summarise_history(
+    history: History, description: RunDescription, seconds: float = math.nan
+) -> Summary:
+    """The results of a run; as ``summarise``, for runs of any length."""
+    games, run = description.games, history.events
     scores = score_matrix(run, games)
     if not len(scores):
         raise ConfigError(
@@ -171,9 +206,12 @@ def summarise(
             "run go on for longer."
         )
     human = normalised_matrix(games, scores, "nature")
+    human_57 = normalised_matrix(games, scores, "57")
+    is_return = description.measure == "return"
+    comparable = human if is_return else scores
     visits = of_kind(run, records.Visit)
     trained = [games.index(v.game) for v in visits][: len(scores) - 1]
-    visit_summaries = summarise_visits(run)
+    visit_summaries = summarise_visits(history)
     random_policy = {
         r.game: summarise_returns(r.returns) for r in of_kind(run, records.RandomPolicy)
     }
@@ -182,21 +220,32 @@ def summarise(
         stages=("before", *stage_names([games[j] for j in trained])),
         scores=_rows(scores),
         human_normalised=_rows(human),
-        total_clipped=transfer_matrix.total_clipped(human[-1]),
-        acc=transfer_matrix.average_score(human),
-        bwt=transfer_matrix.backward_transfer(human, trained),
-        fwt=transfer_matrix.forward_transfer(human, trained),
-        forgetting=transfer_matrix.forgetting(human, trained),
-        recognition=summarise_recognition(run, games),
+        total_clipped=(
+            transfer_matrix.total_clipped(human[-1]) if is_return else math.nan
+        ),
+        acc=transfer_matrix.average_score(comparable),
+        bwt=transfer_matrix.backward_transfer(comparable, trained),
+        fwt=transfer_matrix.forward_transfer(comparable, trained),
+        forgetting=transfer_matrix.forgetting(comparable, trained),
+        isolated_forgetting=cora.isolated_forgetting(scores, trained),
+        zero_shot_transfer=cora.zero_shot_transfer(scores, trained),
+        training_score=training_score(visit_summaries),
+        human_normalised_57=_rows(human_57),
+        total_clipped_57=(
+            transfer_matrix.total_clipped(human_57[-1]) if is_return else math.nan
+        ),
+        acc_57=transfer_matrix.average_score(human_57),
+        recognition=summarise_recognition(history, games),
         method=description.method,
         recogniser=description.recogniser,
         protocol=description.protocol,
         seed=description.seed,
-        agent_steps=last_step(run),
+        agent_steps=history.agent_steps,
         seconds=seconds,
         visits=visit_summaries,
         random_policy=random_policy,
         learned=learned_games(visit_summaries, random_policy),
+        measure=description.measure,
     )
 
 
@@ -228,18 +277,25 @@ def last_step(run: Sequence[Record]) -> int:
 
 
 def score_matrix(
-    run: Sequence[Record], games: Sequence[str]
+    run: Iterable[Record], games: Sequence[str]
 ) -> Float64[np.ndarray, "S T"]:
     """Mean raw returns by stage and game, up to the last stage with all games."""
-    means = {
-        (e.stage, e.game): float(np.mean(e.returns))
-        for e in of_kind(run, records.Evaluation)
-    }
-    stages = 0
-    while all((stages, game) in means for game in games):
-        stages += 1
-    rows = [[means[stage, game] for game in games] for stage in range(stages)]
-    return np.array(rows, dtype=np.float64).reshape(stages, len(games))
+    scores = known_scores(run, games)
+    incomplete = np.isnan(scores).any(axis=1)
+    return scores[: int(incomplete.argmax())] if incomplete.any() else scores
+
+
+def known_scores(
+    run: Iterable[Record], games: Sequence[str]
+) -> Float64[np.ndarray, "S T"]:
+    """Mean raw returns by stage and game, NaN where a game was not scored."""
+    evaluations = of_kind(run, records.Evaluation)
+    stages = 1 + max((e.stage for e in evaluations), default=-1)
+    scores = np.full((stages, len(games)), math.nan)
+    for e in evaluations:
+        if e.game in games:
+            scores[e.stage, games.index(e.game)] = np.mean(e.returns)
+    return scores
 
 
 def stage_names(visited: Iterable[str]) -> list[str]:
@@ -268,30 +324,47 @@ def standard_error(values: Sequence[float]) -> float | None:
     return float(np.std(values, ddof=1) / math.sqrt(len(values)))
 
 
-def summarise_visits(run: Sequence[Record]) -> tuple[VisitSummary, ...]:
+def summarise_visits(history: History) -> tuple[VisitSummary, ...]:
     """What training looked like in each visit."""
-    labels = of_kind(run, records.Label)
+    labels = of_kind(history.events, records.Label)
+    visits = of_kind(history.events, records.Visit)
     summaries = []
-    for visit, end in spans(of_kind(run, records.Visit), last_step(run)):
-        returns = [
-            e.return_ for e in of_kind(run, records.Episode) if e.visit == visit.visit
-        ]
-        penalties = [
-            t.penalty for t in of_kind(run, records.Train) if t.visit == visit.visit
-        ]
-        last_third = returns[-math.ceil(len(returns) / 3) :]
+    for visit, end in spans(visits, history.agent_steps):
+        episodes = history.episodes.of_visit(visit.visit)
+        returns = episodes.returns
+        penalties = history.updates.of_visit(visit.visit).penalty
+        last_third = returns[-math.ceil(len(returns) / 3) :].tolist()
         summaries.append(
             VisitSummary(
                 game=visit.game,
                 label=majority_label(labels, visit.agent_steps, end),
                 agent_steps=end - visit.agent_steps,
                 episodes=len(returns),
-                return_mean=float(np.mean(last_third)) if returns else None,
+                return_mean=float(np.mean(last_third)) if last_third else None,
                 return_standard_error=standard_error(last_third),
-                penalty_mean=float(np.mean(penalties)) if penalties else None,
+                penalty_mean=float(np.mean(penalties)) if len(penalties) else None,
+                return_area=return_area(episodes, visit.agent_steps, end),
             )
         )
     return tuple(summaries)
+
+
+def return_area(episodes: Episodes, start: int, end: int) -> float | None:
+    """Raw return averaged over the agent steps from ``start`` to ``end``."""
+    if not len(episodes.returns):
+        return None
+    return area_under_curve(episodes.agent_steps, episodes.returns, start, end)
+
+
+def training_score(visits: Sequence[VisitSummary]) -> float:
+    """Mean over visits of the human-normalised area under their training curve."""
+    return transfer_matrix.known_mean(
+        [
+            normalised(visit.game, visit.return_area)
+            for visit in visits
+            if visit.return_area is not None
+        ]
+    )
 
 
 def majority_label(labels: Sequence[records.Label], start: int, end: int) -> int:
@@ -310,11 +383,12 @@ def learned_games(
     return tuple(
         game
         for game, visit in final.items()
-        if game in random_policy and _is_above(visit, random_policy[game])
+        if game in random_policy and is_above_random(visit, random_policy[game])
     )
 
 
-def _is_above(visit: VisitSummary, random: RandomSummary) -> bool:
+def is_above_random(visit: VisitSummary, random: RandomSummary) -> bool:
+    """Whether training returns are above random play by 3 combined standard errors."""
     if visit.return_mean is None or visit.return_standard_error is None:
         return False
     if random.standard_error is None:
@@ -324,23 +398,21 @@ def _is_above(visit: VisitSummary, random: RandomSummary) -> bool:
     return gain > 0 and gain >= LEARNED_STANDARD_ERRORS * combined
 
 
-def summarise_recognition(
-    run: Sequence[Record], games: Sequence[str]
-) -> RecognitionSummary:
+def summarise_recognition(history: History, games: Sequence[str]) -> RecognitionSummary:
     """Inferred against true tasks, over the agent steps of the run."""
-    visits, labels = of_kind(run, records.Visit), of_kind(run, records.Label)
-    total_steps = last_step(run)
-    if not (visits and labels and total_steps):
+    known = timelines(history, games)
+    if known is None:
         return RecognitionSummary(
             ari=math.nan,
             contexts=0,
             contexts_of_at_least_1_percent=0,
             delay_steps=math.nan,
         )
-    truth = _timeline({v.agent_steps: games.index(v.game) for v in visits}, total_steps)
-    inferred = _timeline({x.agent_steps: x.label for x in labels}, total_steps)
+    truth, inferred = known
+    total_steps = history.agent_steps
     contingency = recognition.contingency(truth, inferred, total_steps)
     delays = recognition.switch_delays_steps(truth, inferred, total_steps)
+    labels = of_kind(history.events, records.Label)
     return RecognitionSummary(
         ari=float(recognition.adjusted_rand_index(contingency)),
         contexts=len({label.label for label in labels}),
@@ -349,6 +421,24 @@ def summarise_recognition(
         ),
         delay_steps=float(np.median(delays)) if len(delays) else math.nan,
     )
+
+
+def timelines(
+    history: History, games: Sequence[str]
+) -> tuple[recognition.Timeline, recognition.Timeline] | None:
+    """The true tasks, as positions in ``games``, and the inferred ones.
+
+    Returns:
+        Both over the agent steps of the run; None before the first step.
+    """
+    visits = of_kind(history.events, records.Visit)
+    labels = of_kind(history.events, records.Label)
+    total_steps = history.agent_steps
+    if not (visits and labels and total_steps):
+        return None
+    truth = {visit.agent_steps: games.index(visit.game) for visit in visits}
+    inferred = {label.agent_steps: label.label for label in labels}
+    return _timeline(truth, total_steps), _timeline(inferred, total_steps)
 
 
 def _timeline(value_from: dict[int, int], total_steps: int) -> recognition.Timeline:

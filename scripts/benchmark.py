@@ -13,9 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from measurements import FULL, QUICK, Benchmark, Effort, Measurement
+from measurements import FULL, QUICK, Benchmark, Effort
 from rich.console import Console
 from rich.table import Table
+from turns import Measurement
 
 OUTPUT = Path("docs/results/benchmark.json")
 PACKAGES = ("clrl", "torch", "stable_baselines3", "ale_py", "gymnasium", "numpy")

@@ -1,13 +1,7 @@
-"""What the benchmark measures, side by side with Stable-Baselines3.
+"""What the benchmark measures, side by side with Stable-Baselines3."""
 
-What is compared runs in turn (A B A B ...), so that a machine that slows down slows all
-candidates; a ratio is the median of the ratios within each turn.
-"""
-
-import dataclasses
 import functools
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,8 +11,10 @@ import torch
 from gymnasium import spaces
 from subjects import (
     BATCH_SIZE,
+    MATCHED_BATCH_SIZE,
     N_ACTIONS,
     NUM_ENVS,
+    OurMatchedSubject,
     OurSubject,
     Sb3SubjectOf1,
     Sb3SubjectOf8,
@@ -27,17 +23,22 @@ from subjects import (
     our_agent,
     pong,
 )
+from torch.utils.flop_counter import FlopCounterMode
+from turns import Measurement, Turns, alternate, ratio, repeat, speed_up, thread_counts
 
 from clrl import allocator
 from clrl.continual.anchors import PerTaskAnchors
 from clrl.continual.importance import FisherDiagonal
 from clrl.continual.learner import ContinualLearner, Method
 from clrl.continual.penalty import QuadraticPenalty
+from clrl.recognition.flat_forget_me_not import FlatForgetMeNot
 from clrl.recognition.recognisers import FlatForgetMeNotRecogniser
 from clrl.rl.network import build_network
 from clrl.rl.objective import QGaussian, QLearning
 from clrl.rl.replay import ReplayBatch
 
+MATMUL_SIDE = 1_024  # two factors and a product of 4 MiB each
+STEPS_IN_A_CONTEXT = 64  # vector steps until a new context is sure to be open
 FRAMES = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 IMPORTANCE_EXAMPLES = 3_200  # of a task that is left: table S2 of Kirkpatrick et al.
 
@@ -69,74 +70,6 @@ QUICK = Effort(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """One number of the report.
-
-    Attributes:
-        value: The number.
-        unit: Its unit; "times" for a ratio.
-        detail: What it was computed from, units in the names.
-    """
-
-    value: float
-    unit: str
-    detail: Mapping[str, float] = dataclasses.field(default_factory=dict)
-
-
-Turns = Mapping[str, list[float]]
-"""Seconds that each candidate took, turn by turn."""
-
-
-def alternate(candidates: Mapping[str, Callable[[], object]], turns: int) -> Turns:
-    """Runs all candidates in turn, ``turns`` times after an unmeasured turn."""
-    for run in candidates.values():
-        run()
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(turns):
-        for name, run in candidates.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def ratio(turns: Turns, numerator: str, denominator: str) -> float:
-    """Median over the turns of how many times longer ``numerator`` took."""
-    pairs = zip(turns[numerator], turns[denominator], strict=True)
-    return statistics.median(a / b for a, b in pairs)
-
-
-def fastest(turns: Turns, *, but: str) -> str:
-    """The candidate other than ``but`` with the smallest median."""
-    return min(turns.keys() - {but}, key=lambda name: statistics.median(turns[name]))
-
-
-def speed_up(turns: Turns, work: float, unit: str) -> Measurement:
-    """How many times faster ``clrl`` did the work than the fastest other candidate."""
-    rates = {
-        f"{name}_{unit}_per_second": work / statistics.median(seconds)
-        for name, seconds in turns.items()
-    }
-    value = ratio(turns, fastest(turns, but="clrl"), "clrl")
-    return Measurement(value=value, unit="times", detail=rates)
-
-
-def repeat(run: Callable[[], object], times: int) -> Callable[[], None]:
-    """A candidate that calls ``run`` several times."""
-
-    def repeated() -> None:
-        for _ in range(times):
-            run()
-
-    return repeated
-
-
-def thread_counts(cores: int) -> list[int]:
-    """1, 2, 4, ... up to ``cores``, and ``cores`` itself."""
-    return sorted({min(2**i, cores) for i in range(cores.bit_length() + 1)})
-
-
 class Benchmark:
     """The agents, and what is measured of them."""
 
@@ -153,6 +86,7 @@ class Benchmark:
         self._threads = torch.get_num_threads()
         start = Start(warm_up_steps=effort.warm_up_steps, seed=seed)
         self._ours = SubjectProcess(OurSubject, start)
+        self._matched = SubjectProcess(OurMatchedSubject, start)
         self._theirs = {
             1: SubjectProcess(Sb3SubjectOf1, start),
             NUM_ENVS: SubjectProcess(Sb3SubjectOf8, start),
@@ -166,37 +100,50 @@ class Benchmark:
     def measurements(self) -> Iterator[tuple[str, Measurement]]:
         """Each measurement with its name, as soon as it is done."""
         # First, because what follows plays on in the agents' environments.
-        full_loop, full_loop_of_8 = self.full_loops()
-        yield "full_loop_exact_vs_sb3", full_loop
-        yield "full_loop_exact_vs_sb3_8_envs", full_loop_of_8
+        full_loops = self.full_loops()
+        yield from full_loops.items()
         yield "update_vs_sb3", self.update()
         yield "acting_vs_sb3", self.acting()
         yield "environment_vs_sb3", self.environment()
         yield "peak_rss", Measurement(value=self._ours.peak_kib() / 1024, unit="MiB")
-        for process in (self._ours, *self._theirs.values()):
+        for process in (self._ours, self._matched, *self._theirs.values()):
             process.close()
         ewc = self.ewc_overhead((1, 20))
         yield "ewc_overhead_1", ewc[1]
         yield "ewc_overhead_20", ewc[20]
-        steps_per_second = full_loop.detail["clrl_steps_per_second"]
-        yield "recognition_overhead", self.recognition(NUM_ENVS / steps_per_second)
+        for size in (BATCH_SIZE, MATCHED_BATCH_SIZE):
+            yield f"update_fraction_of_matmul_{size}", self.fraction_of_matmul(size)
+        exact = full_loops["full_loop_exact_vs_sb3"]
+        step_seconds = NUM_ENVS / exact.detail["clrl_steps_per_second"]
+        for contexts in (1, 20):
+            yield (
+                f"recognition_overhead_{contexts}",
+                self.recognition(contexts, step_seconds),
+            )
         yield "importance_at_a_switch", self.importance()
         yield "replay_bytes_per_transition", self.replay_bytes()
 
-    def full_loops(self) -> tuple[Measurement, Measurement]:
+    def full_loops(self) -> dict[str, Measurement]:
         """Agent steps per second of acting, playing, storing and learning.
 
         Returns:
-            Over Stable-Baselines3 with one environment, its default, and with eight;
-            each at its best number of threads.
+            One update of 32 for each 4 steps, as theirs, over Stable-Baselines3 with
+            one environment, its default, and with eight; and one update of 128 for each
+            16 steps. Theirs at its best number of threads.
         """
         steps = self._effort.steps
-        turns = self._compare("train", steps)
+        turns = dict(self._compare("train", steps, {"matched": self._matched}))
+        matched = {"clrl": turns.pop("matched")}
+        exact = {"clrl": turns.pop("clrl")}
         of_one, of_eight = (
-            {n: t for n, t in turns.items() if n == "clrl" or n.endswith(f"_{k}_envs")}
-            for k in self._theirs
+            {name: t for name, t in turns.items() if name.endswith(f"_{n}_envs")}
+            for n in self._theirs
         )
-        return speed_up(of_one, steps, "steps"), speed_up(of_eight, steps, "steps")
+        return {
+            "full_loop_exact_vs_sb3": speed_up(exact | of_one, steps, "steps"),
+            "full_loop_exact_vs_sb3_8_envs": speed_up(exact | of_eight, steps, "steps"),
+            "full_loop_matched_vs_sb3": speed_up(matched | of_one, steps, "steps"),
+        }
 
     def update(self) -> Measurement:
         """Updates per second, sampling included."""
@@ -213,10 +160,14 @@ class Benchmark:
         steps = 4 * self._effort.calls * NUM_ENVS
         return speed_up(self._compare("play", steps), steps, "steps")
 
-    def _compare(self, work: str, amount: int) -> Turns:
+    def _compare(
+        self, work: str, amount: int, more: Mapping[str, SubjectProcess] | None = None
+    ) -> Turns:
         """Ours with torch's threads in turn with theirs with each number of threads."""
+        ours = {"clrl": self._ours, **(more or {})}
         candidates: dict[str, Callable[[], object]] = {
-            "clrl": lambda: self._ours.run(work, amount, self._threads)
+            name: functools.partial(process.run, work, amount, self._threads)
+            for name, process in ours.items()
         }
         for threads in thread_counts(self._threads):
             for num_envs, process in self._theirs.items():
@@ -245,9 +196,46 @@ class Benchmark:
             for n in tasks
         }
 
-    def recognition(self, vector_step_seconds: float) -> Measurement:
-        """Time of flat forget-me-not over that of a step of all environments."""
+    def fraction_of_matmul(self, batch_size: int) -> Measurement:
+        """Floating-point rate of an update over that of a plain matrix product."""
+        learner = self._learner(anchors=0)
+        batch = self._memory.sample(batch_size, self._rng)
+        with FlopCounterMode(display=False) as counter:
+            learner.step(batch, 0)
+        update_gflop = counter.get_total_flops() / 1e9
+        factor = torch.rand(MATMUL_SIDE, MATMUL_SIDE)
+        product = torch.empty_like(factor)
+        matmul_gflop = 2 * MATMUL_SIDE**3 / 1e9
+        calls = self._effort.calls
+        matmuls = calls * max(1, round(update_gflop / matmul_gflop))
+        turns = alternate(
+            {
+                "update": repeat(lambda: learner.step(batch, 0), calls),
+                "matmul": repeat(
+                    lambda: torch.mm(factor, factor, out=product), matmuls
+                ),
+            },
+            self._effort.repetitions,
+        )
+        gflop = {"update": calls * update_gflop, "matmul": matmuls * matmul_gflop}
+        return Measurement(
+            value=ratio(turns, "matmul", "update") * gflop["update"] / gflop["matmul"],
+            unit="of the rate",
+            detail={
+                f"{name}_gflop_per_second": gflop[name] / statistics.median(seconds)
+                for name, seconds in turns.items()
+            },
+        )
+
+    def recognition(self, contexts: int, vector_step_seconds: float) -> Measurement:
+        """Time of flat forget-me-not with some contexts, as a share of a step."""
         recogniser = FlatForgetMeNotRecogniser().build(lambda: 0)
+        assert isinstance(recogniser, FlatForgetMeNot)
+        # Pong is the last of the contexts; the others are still pictures of noise.
+        for _ in range(contexts - 1):
+            noise = self._rng.integers(256, size=(NUM_ENVS, 84, 84), dtype=np.uint8)
+            for _ in range(STEPS_IN_A_CONTEXT):
+                recogniser.observe(noise)
         frames = list(self._frames(16 * self._effort.calls))
 
         def watch() -> None:
@@ -255,11 +243,20 @@ class Benchmark:
                 recogniser.observe(frame)
 
         turns = alternate({"watch": watch}, self._effort.repetitions)
+        if recogniser.contexts < contexts:
+            raise RuntimeError(
+                f"expected at least {contexts} contexts, got {recogniser.contexts}; "
+                "raise STEPS_IN_A_CONTEXT."
+            )
         seconds = statistics.median(turns["watch"]) / len(frames)
         return Measurement(
             value=seconds / vector_step_seconds,
             unit="of a step",
-            detail={"observe_seconds": seconds, "step_seconds": vector_step_seconds},
+            detail={
+                "contexts": recogniser.contexts,
+                "observe_seconds": seconds,
+                "step_seconds": vector_step_seconds,
+            },
         )
 
     def importance(self) -> Measurement:

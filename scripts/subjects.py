@@ -26,6 +26,8 @@ from clrl.rl.game_sequence import GameSequence, Visit
 NUM_ENVS = 8
 BATCH_SIZE = 32
 TRAIN_FREQ_STEPS = 4  # agent steps for each update
+MATCHED_BATCH_SIZE = 128  # one update for each MATCHED_TRAIN_FREQ_STEPS agent steps
+MATCHED_TRAIN_FREQ_STEPS = 16
 BUFFER_SIZE = 10_000
 EPS = 0.05  # of ε-greedy, from the first update on
 N_ACTIONS = 18
@@ -88,22 +90,34 @@ class OurSubject(Subject):
     """ContinualDQN, without whatever Stable-Baselines3's DQN does not have."""
 
     _agent: ContinualDQN
+    batch_size = BATCH_SIZE
+    train_freq_steps = TRAIN_FREQ_STEPS
 
     def __init__(self, start: Start) -> None:
         """Prepares the process as ``clrl train`` does."""
         allocator.keep_freed_memory()
-        super().__init__(our_agent(start), start.warm_up_steps)
+        agent = our_agent(
+            start, batch_size=self.batch_size, train_freq=self.train_freq_steps
+        )
+        super().__init__(agent, start.warm_up_steps)
 
     def update(self, updates: int) -> None:
         """Nothing but ``updates`` updates, sampling included."""
-        self._agent._steps_owed = updates * TRAIN_FREQ_STEPS
-        self._agent.train(1, BATCH_SIZE)
+        self._agent._steps_owed = updates * self.train_freq_steps
+        self._agent.train(1, self.batch_size)
 
     def act(self, calls: int) -> None:
         """Greedy actions for ``NUM_ENVS`` random observations, ``calls`` times."""
         observations = self._observations()
         for _ in range(calls):
             self._agent.act(observations, 0.0, self._rng)
+
+
+class OurMatchedSubject(OurSubject):
+    """As many transitions sampled for each step, in a quarter of the updates."""
+
+    batch_size = MATCHED_BATCH_SIZE
+    train_freq_steps = MATCHED_TRAIN_FREQ_STEPS
 
 
 class Sb3SubjectOf1(Subject):
@@ -160,7 +174,9 @@ class SubjectProcess:
         self._pool.shutdown()
 
 
-def our_agent(start: Start) -> ContinualDQN:
+def our_agent(
+    start: Start, *, batch_size: int = BATCH_SIZE, train_freq: int = TRAIN_FREQ_STEPS
+) -> ContinualDQN:
     """ContinualDQN on Pong, its arithmetic chosen as ``clrl train`` chooses it."""
     return ContinualDQN(
         "CnnPolicy",
@@ -171,8 +187,8 @@ def our_agent(start: Start) -> ContinualDQN:
         },
         buffer_size=BUFFER_SIZE,
         learning_starts=start.warm_up_steps,
-        batch_size=BATCH_SIZE,
-        train_freq=TRAIN_FREQ_STEPS,
+        batch_size=batch_size,
+        train_freq=train_freq,
         exploration_initial_eps=EPS,
         exploration_final_eps=EPS,
         double_q=False,

@@ -1,5 +1,7 @@
 """Records as a run writes them, made up but plausible, for what reads records."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from clrl.records import (
@@ -28,58 +30,77 @@ def synthetic_run(
     visit_steps: int = 30_000,
     episodes_per_visit: int = 40,
     delay_steps: int = 64,
+    *,
+    seed: int = 0,
+    kept: float = 0.66,
 ) -> list[Record]:
-    """A run that learns every game, and forgets a third of it in each later visit."""
-    rng = np.random.default_rng(0)
-    run: list[Record] = [
-        RandomPolicy(agent_steps=0, game=game, returns=tuple(rng.normal(20, 5, 10)))
-        for game in games
-    ]
+    """A run that learns every game, and keeps a share of it in each later visit."""
+    return list(
+        synthetic_records(
+            games,
+            rounds,
+            visit_steps,
+            episodes_per_visit,
+            delay_steps,
+            seed=seed,
+            kept=kept,
+        )
+    )
+
+
+def synthetic_records(
+    games: tuple[str, ...],
+    rounds: int,
+    visit_steps: int,
+    episodes_per_visit: int,
+    delay_steps: int,
+    *,
+    seed: int = 0,
+    kept: float = 0.66,
+) -> Iterator[Record]:
+    """The same, a record at a time, for runs that are too long for a list."""
+    rng = np.random.default_rng(seed)
+    for game in games:
+        returns = tuple(rng.normal(20, 5, 10))
+        yield RandomPolicy(agent_steps=0, game=game, returns=returns)
     skill = dict.fromkeys(games, 0.0)
-    run += _evaluation(games, skill, 0, 0, rng)
-    run.append(Label(agent_steps=0, label=0))
+    yield from _evaluation(games, skill, 0, 0, rng)
+    yield Label(agent_steps=0, label=0)
     for visit, game in enumerate(games * rounds):
         start = visit * visit_steps
-        run.append(Visit(agent_steps=start, visit=visit, game=game))
+        yield Visit(agent_steps=start, visit=visit, game=game)
         if visit > 0:
-            run.append(Label(agent_steps=start + delay_steps, label=games.index(game)))
-            run.append(
-                Consolidation(
-                    agent_steps=start + delay_steps,
-                    task=games.index(games[(visit - 1) % len(games)]),
-                    metrics={"importance_trace": 2.5, "importance_max": 0.1},
-                )
+            yield Label(agent_steps=start + delay_steps, label=games.index(game))
+            yield Consolidation(
+                agent_steps=start + delay_steps,
+                task=games.index(games[(visit - 1) % len(games)]),
+                metrics={"importance_trace": 2.5, "importance_max": 0.1},
             )
         for episode in range(1, episodes_per_visit + 1):
             step = start + episode * visit_steps // episodes_per_visit
             skill[game] += 0.1 * (1 - skill[game])
             score = HIGHEST.get(game, 100.0) * skill[game]
-            run.append(
-                Episode(
-                    agent_steps=step,
-                    visit=visit,
-                    game=game,
-                    label=games.index(game),
-                    return_=float(rng.normal(score, 0.08 * score)),
-                    length_steps=visit_steps // episodes_per_visit,
-                )
+            yield Episode(
+                agent_steps=step,
+                visit=visit,
+                game=game,
+                label=games.index(game),
+                return_=float(rng.normal(score, 0.08 * score)),
+                length_steps=visit_steps // episodes_per_visit,
             )
-            run.append(
-                Train(
-                    agent_steps=step,
-                    visit=visit,
-                    game=game,
-                    label=games.index(game),
-                    loss=0.1,
-                    penalty=0.01 * visit,
-                    gradient_norm=1.0,
-                    exploration_rate=0.1,
-                )
+            yield Train(
+                agent_steps=step,
+                visit=visit,
+                game=game,
+                label=games.index(game),
+                loss=0.1,
+                penalty=0.01 * visit,
+                gradient_norm=1.0,
+                exploration_rate=0.1,
             )
         for other in games:
-            skill[other] *= 1.0 if other == game else 0.66
-        run += _evaluation(games, skill, visit + 1, start + visit_steps, rng)
-    return run
+            skill[other] *= 1.0 if other == game else kept
+        yield from _evaluation(games, skill, visit + 1, start + visit_steps, rng)
 
 
 def _evaluation(

@@ -5,6 +5,11 @@ from pathlib import Path
 import pytest
 
 from clrl.cli import main
+from clrl.config import SequenceConfig
+
+from .report.run_files import config_of, write_run
+from .run_files import config, run_directory
+from .synthetic_run import synthetic_run
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +84,58 @@ def test_evaluating_a_run_that_is_not_there_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert "unknown run" in complaint(capsys, "evaluate", "runs/none")
+
+
+def test_comparing_a_run_that_is_not_there_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "unknown run" in complaint(capsys, "compare", "runs/none", "--out", "x")
+    assert not Path("x").exists()
+
+
+def test_comparing_different_protocols_is_refused_with_what_differs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = synthetic_run(episodes_per_visit=3)
+    for protocol in ("nature", "machado"):
+        sequence = SequenceConfig(visit_steps=30_000, protocol=protocol)
+        write_run(Path(protocol), config_of(sequence=sequence), run)
+    assert main(["compare", "nature", "machado", "--out", "x"]) == 2
+    said = capsys.readouterr().err
+    assert "sequence.protocol:\n  nature: nature\n  machado: machado" in said
+    assert not Path("x").exists()
+
+
+def test_a_comparison_says_what_it_leaves_out_and_where_its_page_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = synthetic_run(episodes_per_visit=3)
+    done = write_run(Path("runs/done"), config_of(), run)
+    going = write_run(
+        Path("runs/going"), config_of(seed=1), run[:9], with_summary=False
+    )
+    assert main(["compare", str(done), str(going), "--out", "x"]) == 0
+    said = capsys.readouterr().out
+    assert "ewc: 1 seed, so its numbers have no interval." in said
+    assert "going: in progress or interrupted: 0 of 6 visits are scored" in said
+    assert "x/index.html" in said
+    assert Path("x/index.html").exists()
+
+
+def test_a_report_of_a_run_that_is_not_there_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "unknown run" in complaint(capsys, "report", "runs/none")
+
+
+def test_a_report_says_where_it_went(capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_directory(Path("runs/mine"), synthetic_run(rounds=1), config())
+    assert main(["report", "runs/mine"]) == 0
+    assert capsys.readouterr().out.strip() == str(run.report.resolve())
+    assert run.report.exists()
+    assert main(["report", "runs/mine", "--output", "mine.html"]) == 0
+    assert capsys.readouterr().out.strip() == "mine.html"
+    assert Path("mine.html").exists()
 
 
 def test_an_unexpected_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

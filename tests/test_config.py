@@ -11,9 +11,12 @@ from clrl.config import (
     SequenceConfig,
     check_games,
 )
+from clrl.config_common import CommonConfig
+from clrl.config_supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
 from clrl.continual.methods import METHODS
 from clrl.errors import ConfigError
 from clrl.recognition.recognisers import RECOGNISERS
+from clrl.supervised.streams import STREAMS
 
 CLASSES = [
     RunConfig,
@@ -21,6 +24,11 @@ CLASSES = [
     AgentConfig,
     NetworkConfig,
     EvaluationConfig,
+    CommonConfig,
+    SupervisedRunConfig,
+    TrainingConfig,
+    MLPConfig,
+    *STREAMS.values(),
     *METHODS.values(),
     *RECOGNISERS.values(),
 ]
@@ -28,7 +36,12 @@ CLASSES = [
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_every_knob_says_what_it_is(cls: type) -> None:
-    documented = {p.arg_name for p in docstring_parser.parse_from_object(cls).params}
+    documented = {
+        p.arg_name
+        for base in cls.__mro__
+        if dataclasses.is_dataclass(base)
+        for p in docstring_parser.parse_from_object(base).params
+    }
     assert {f.name for f in dataclasses.fields(cls)} <= documented
 
 

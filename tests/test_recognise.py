@@ -23,7 +23,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("recogniser", ["flat_fmn", "fmn"])
 def test_the_games_of_a_config_are_told_apart(recogniser: str) -> None:
-    config = config_file.read_config(
+    config = config_file.read_game_config(
         find_config("atari/smoke"), [*SHORT, "--recogniser", recogniser]
     )
     stream = recognise(config, None, SilentListener())
@@ -53,7 +53,7 @@ def test_the_oracle_is_always_right() -> None:
 
 
 def test_the_same_seed_gives_the_same_labels() -> None:
-    config = config_file.read_config(
+    config = config_file.read_game_config(
         find_config("atari/smoke"), [*SHORT, "--sequence.visits_per_game", "1"]
     )
     first, second = (recognise(config, None, SilentListener()) for _ in range(2))

@@ -8,15 +8,13 @@ from hypothesis import strategies as st
 
 from clrl.errors import CheckpointError
 from clrl.records import (
-    Consolidation,
+    KINDS,
     Episode,
-    Evaluation,
     Label,
     RandomPolicy,
     Record,
     RecordWriter,
     Train,
-    Visit,
     from_line,
     read_records,
     to_line,
@@ -31,12 +29,12 @@ values: dict[object, st.SearchStrategy[object]] = {
     str: st.sampled_from(["pong", "breakout"]),
     tuple[float, ...]: st.lists(finite, min_size=1).map(tuple),
     dict[str, float]: st.dictionaries(st.text(), finite),
+    float | None: st.none() | finite,
+    int | None: st.none() | st.integers(0, 10**9),
 }
 
 
-@pytest.mark.parametrize(
-    "kind", [Visit, Label, Episode, Train, Consolidation, Evaluation, RandomPolicy]
-)
+@pytest.mark.parametrize("kind", KINDS.values())
 @given(data=st.data())
 def test_a_record_survives_its_line(kind: type[Record], data: st.DataObject) -> None:
     strategies = {f.name: values[f.type] for f in dataclasses.fields(kind)}
@@ -58,6 +56,17 @@ def test_an_episode_is_written_with_the_documented_names() -> None:
         '{"kind": "episode", "agent_steps": 900, "visit": 0, "game": "pong", '
         '"label": 0, "return": -21.0, "length_steps": 812}'
     )
+
+
+def test_a_training_record_of_an_older_run_is_still_read() -> None:
+    line = (
+        '{"kind": "train", "agent_steps": 8, "visit": 0, "game": "pong", "label": 0, '
+        '"loss": 0.1, "penalty": 0.0, "gradient_norm": 1.0, "exploration_rate": 1.0}'
+    )
+    record = from_line(line)
+    assert isinstance(record, Train)
+    assert record.penalty_gradient_ratio is None
+    assert record.q_mean is None
 
 
 def test_a_file_is_read_back_in_order(tmp_path: Path) -> None:

@@ -58,13 +58,17 @@ TINY = RunConfig(
 
 
 class Remembering(SilentListener):
-    """Keeps the last status."""
+    """Keeps the last status, and all messages."""
 
     def __init__(self) -> None:
         self.last: Status | None = None
+        self.messages: list[str] = []
 
     def status(self, status: Status) -> None:
         self.last = status
+
+    def message(self, message: str) -> None:
+        self.messages.append(message)
 
 
 def new_directory(
@@ -129,9 +133,20 @@ def test_records_tell_what_happened_in_order(
     ]
     assert training[0].penalty == 0
     assert training[1].penalty > 0
+    assert training[0].penalty_gradient_ratio == 0
+    assert training[1].penalty_gradient_ratio > 0
+    assert all(abs(t.q_mean) <= t.q_abs_max for t in training)
     episodes = of_kind(first, records.Episode)
     assert episodes
     assert all(0 < e.agent_steps <= total for e in episodes)
+    learnt = of_kind(first, records.Plasticity)
+    assert [(p.stage, p.game, p.label) for p in learnt] == [
+        (1, "pong", 0),
+        (2, "breakout", 1),
+    ]
+    assert all(0 <= p.dormant_fraction < 1 for p in learnt)
+    assert all(0 < p.effective_rank <= 256 for p in learnt)
+    assert all(p.weight_norm > 0 for p in learnt)
     steps = [record.agent_steps for record in records.read_records(first.records)]
     assert max(steps) == total
     assert min(steps) == 0
@@ -148,6 +163,26 @@ def test_the_same_config_and_seed_give_identical_weights_and_records(
         assert tensors.keys() == theirs[part].keys()
         for name, tensor in tensors.items():
             assert torch.equal(tensor, theirs[part][name]), name
+
+
+def test_an_alarm_is_shown_and_recorded(tmp_path: Path) -> None:
+    config = changed(
+        method=EWC(strength=0.0, importance_batches=2),
+        sequence=dataclasses.replace(TINY.sequence, visit_steps=120),
+        evaluation=EvaluationConfig(
+            episodes=1, max_episode_steps=5, random_policy_episodes=0
+        ),
+    )
+    directory, listener = new_directory(tmp_path, config), Remembering()
+    run.train(config, directory, listener)
+    (alarm,) = (
+        alarm
+        for alarm in of_kind(directory, records.Guard)
+        if alarm.guard == "inactive_penalty"
+    )
+    assert (alarm.agent_steps, alarm.visit) == (240, 1)
+    assert alarm.game == "breakout"
+    assert f"inactive_penalty: {alarm.message}" in listener.messages
 
 
 def test_another_seed_gives_other_weights(
@@ -183,7 +218,21 @@ def test_tensorboard_has_returns_losses_scores_and_labels(
         "exploration_rate/task_0",
         "exploration_rate/task_1",
         "consolidation/importance_trace",
+        "replay_bytes/task_0",
+        "replay_bytes/task_1",
+        "train/penalty_gradient_ratio",
+        "plasticity/dormant_fraction",
+        "transfer/acc",
+        "time/agent_steps_per_second",
     }
+    assert set(events.Tags()["images"]) == {
+        "transfer_matrix",
+        "task_timeline",
+        "play/pong",
+        "play/breakout",
+    }
+    (granted,) = {event.value for event in events.Scalars("replay_bytes/task_0")}
+    assert granted == 400 * (42 * 42 + 8)
     assert [(e.step, e.value) for e in events.Scalars("recognition/true_task")] == [
         (VISIT_STEPS, 0.0),
         (2 * VISIT_STEPS, 1.0),

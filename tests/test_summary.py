@@ -36,6 +36,12 @@ KEYS = [
     "bwt",
     "fwt",
     "forgetting",
+    "isolated_forgetting",
+    "zero_shot_transfer",
+    "training_score",
+    "human_normalised_57",
+    "total_clipped_57",
+    "acc_57",
     "recognition",
     "method",
     "recogniser",
@@ -46,6 +52,7 @@ KEYS = [
     "visits",
     "random_policy",
     "learned",
+    "measure",
 ]
 
 
@@ -104,6 +111,28 @@ def test_the_measures_of_a_small_run_by_hand() -> None:
     assert summary.forgetting == pytest.approx(1.0)
     assert summary.total_clipped == pytest.approx(1.0)
     assert summary.agent_steps == 300
+
+
+def test_cora_measures_and_the_57_game_table_of_a_small_run_by_hand() -> None:
+    summary = summarise(SMALL, TWO)
+    # Pong's largest score is 20.7 (below 0), breakout's 31.8.
+    lost_pong, lost_breakout = (9.3 + 20.7) / 20.7, (31.8 - 1.7) / 31.8
+    both = (lost_pong + lost_breakout) / 2
+    assert summary.isolated_forgetting == pytest.approx(both)
+    assert summary.zero_shot_transfer == pytest.approx((1.7 - 2.0) / 31.8)
+    by_57 = ((9.3 + 20.7) / (14.6 + 20.7), (1.7 - 1.7) / (30.5 - 1.7))
+    np.testing.assert_allclose(summary.human_normalised_57[3], by_57, atol=1e-12)
+    assert summary.acc_57 == pytest.approx(sum(by_57) / 2)
+    assert summary.total_clipped_57 == pytest.approx(sum(by_57))
+
+
+def test_the_training_score_is_the_area_under_the_training_curve() -> None:
+    summary = summarise(SMALL, TWO)
+    # Held at -15 for 10 steps, then up by 1 every 10 steps to -7, held for 10 steps.
+    area = (10 * -15 + 80 * -11 + 10 * -7) / 100
+    assert summary.visits[0].return_area == pytest.approx(area)
+    assert summary.visits[1].return_area is None
+    assert summary.training_score == pytest.approx((area + 20.7) / (9.3 + 20.7))
 
 
 def test_a_visit_is_summarised_by_the_last_third_of_its_episodes() -> None:

@@ -76,7 +76,8 @@ class AnchorByImportance(Stateless, Generic[B]):
         """Estimates the importance on ``batches`` and hands it to the penalty.
 
         Returns:
-            ``importance_trace`` (sum over parameters) and ``importance_max``.
+            ``importance_trace`` (sum over parameters), ``importance_max``, and the
+            penalty's ``curvature_max`` (``QuadraticPenalty.largest_curvature``).
 
         Raises:
             ValueError: If there are no examples.
@@ -85,8 +86,14 @@ class AnchorByImportance(Stateless, Generic[B]):
         importance = self._importance(network, batches)
         self._penalty.consolidate(task, dict(network.shared_parameters()), importance)
         return {
-            "importance_trace": torch.stack(
-                [x.sum() for x in importance.values()]
-            ).sum(),
-            "importance_max": torch.stack([x.max() for x in importance.values()]).max(),
+            **size_of(importance),
+            "curvature_max": self._penalty.largest_curvature(),
         }
+
+
+def size_of(importance: Parameters) -> dict[str, Tensor]:
+    """``importance_trace`` (sum over parameters) and ``importance_max``."""
+    return {
+        "importance_trace": torch.stack([x.sum() for x in importance.values()]).sum(),
+        "importance_max": torch.stack([x.max() for x in importance.values()]).max(),
+    }

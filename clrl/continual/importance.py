@@ -1,17 +1,16 @@
 """How much each parameter matters to a task."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from clrl.continual.layer_rules import Transform
-from clrl.continual.network import ContinualNetwork
+from clrl.continual.network import ContinualNetwork, eval_mode
 from clrl.continual.per_example import record_forward
 from clrl.errors import ConfigError
 from clrl.types import B, B_contra, Parameters
@@ -88,7 +87,7 @@ def mean_over_examples(
     """
     sums = {n: torch.zeros_like(p) for n, p in network.shared_parameters().items()}
     examples = 0
-    with _eval_mode(network):
+    with eval_mode(network):
         for batch in batches:
             forward = record_forward(network, statistic.inputs(batch), batch.task)
             with torch.no_grad():
@@ -106,16 +105,17 @@ def mean_over_examples(
     return {name: total / examples for name, total in sums.items()}
 
 
-@contextmanager
-def _eval_mode(network: nn.Module) -> Iterator[None]:
-    """Puts every module into eval mode, then each back into the mode it had."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+def require_batches(max_batches: int) -> None:
+    """Checks the number of batches that an estimator may draw.
+
+    Raises:
+        ConfigError: If ``max_batches`` is below 1.
+    """
+    if max_batches < 1:
+        raise ConfigError(
+            f"the importance needs at least 1 batch, got {max_batches}; "
+            "raise importance_batches."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +144,7 @@ class FisherDiagonal(Generic[B]):
         Raises:
             ConfigError: If ``max_batches`` is below 1.
         """
-        if self.max_batches < 1:
-            raise ConfigError(
-                f"the importance needs at least 1 batch, got {self.max_batches}; "
-                "raise importance_batches."
-            )
+        require_batches(self.max_batches)
 
     def __call__(self, network: ContinualNetwork, batches: Iterable[B]) -> Parameters:
         """The diagonal of the Fisher by parameter name; of shared parameters only.

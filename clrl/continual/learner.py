@@ -126,6 +126,28 @@ class ContinualLearner(Generic[B]):
         """
         return self.method.consolidation.leave(self.network, task, batches)
 
+    def gradient_norms(self, batch: B, task: TaskId) -> dict[str, Tensor]:
+        """How hard the objective and the penalty pull on the shared parameters.
+
+        Takes no step; two backward passes, so not for every update.
+
+        Returns:
+            ``objective`` and ``penalty``: 2-norms of the gradients of the mean
+            objective and of the penalty on ``batch``.
+        """
+        penalty, norms = self.method.penalty, {}
+        self.optimizer.zero_grad(set_to_none=True)
+        self.objective(self.network, batch).mean().backward()  # type: ignore[no-untyped-call]
+        norms["objective"] = self._shared_gradient_norm()
+        self.optimizer.zero_grad(set_to_none=True)
+        seen_penalty = penalty.loss(self.network, batch, task)
+        if seen_penalty.requires_grad:
+            seen_penalty.backward()  # type: ignore[no-untyped-call]
+        penalty.add_gradient(self._shared, task)
+        norms["penalty"] = self._shared_gradient_norm()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norms
+
     def predict(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
         """The outputs at test time, through the method's prediction seam."""
         return self.method.prediction(self.network, inputs, task)
@@ -146,6 +168,11 @@ class ContinualLearner(Generic[B]):
             for name, parameter in self._parameters.items()
             if parameter.grad is not None
         }
+
+    def _shared_gradient_norm(self) -> Tensor:
+        return nn.utils.get_total_norm(
+            [p.grad for p in self._shared.values() if p.grad is not None]
+        )
 
     def _apply(self, gradient: Parameters) -> None:
         for name, parameter in self._parameters.items():

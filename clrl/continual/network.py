@@ -1,6 +1,8 @@
 """What a network must offer so that continual-learning methods can work on it."""
 
 import abc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -21,6 +23,16 @@ class ContinualNetwork(nn.Module, abc.ABC):
     def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
         """The outputs for ``inputs`` [B, ...], each under its own task."""
 
+    def activations(
+        self, inputs: Tensor, task: Int64[Tensor, "B"]
+    ) -> list[Float[Tensor, "B F ..."]]:
+        """What each hidden layer puts out for ``inputs``, past its activation function.
+
+        Networks that do not override this show none.
+        """
+        del inputs, task
+        return []
+
     def shared_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that all tasks share: by name, all outside ``TaskOwned``."""
         owned = {
@@ -34,3 +46,15 @@ class ContinualNetwork(nn.Module, abc.ABC):
             for name, parameter in self.named_parameters()
             if id(parameter) not in owned
         }
+
+
+@contextmanager
+def eval_mode(network: nn.Module) -> Iterator[None]:
+    """Puts every module into eval mode, then each back into the mode it had."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

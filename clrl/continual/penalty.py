@@ -14,6 +14,9 @@ from clrl.continual.state import Stateful, Stateless
 from clrl.errors import ConfigError, DivergenceError
 from clrl.types import B_contra, Parameters, TaskId
 
+_NEW_TASK = -1
+"""A task that was never left, so that all anchors hold in it; labels count from 0."""
+
 
 @runtime_checkable
 class Penalty(Stateful, Protocol[B_contra]):
@@ -129,6 +132,18 @@ class QuadraticPenalty:
         _require_some_importance(importance)
         self._anchors.add(task, Anchor(_copied(parameters), _copied(importance)))
         self._summed = None
+
+    def largest_curvature(self) -> Float[Tensor, ""]:
+        """``strength max_i sum_k Omega_ki``: what a task without an anchor will meet.
+
+        The largest second derivative of the penalty over all parameters. Gradient
+        descent on the penalty alone diverges where this times the learning rate is
+        above 2. 0 without anchors.
+        """
+        roots = sum_of_quadratics(self._anchors.active(_NEW_TASK)).root.values()
+        if not roots:
+            return torch.zeros(())
+        return self._strength * torch.stack([r.max() for r in roots]).max().square()
 
     def state_dict(self) -> dict[str, Tensor]:
         """The anchors; ``strength`` belongs to the config."""

@@ -1,6 +1,6 @@
 """Saving and loading what a method has gathered, as a flat dict of tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -45,15 +45,20 @@ class Stateless:
 
 def join_states(parts: Mapping[str, Stateful]) -> dict[str, Tensor]:
     """The states of ``parts`` in one flat dict, ``part.name`` by ``part.name``."""
+    return join_tensors({part: owner.state_dict() for part, owner in parts.items()})
+
+
+def join_tensors(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of ``parts`` in one flat dict, ``part.name`` by ``part.name``."""
     return {
         f"{part}.{name}": tensor
-        for part, owner in parts.items()
-        for name, tensor in owner.state_dict().items()
+        for part, tensors in parts.items()
+        for name, tensor in tensors.items()
     }
 
 
 def split_state(
-    state: Mapping[str, Tensor], parts: Mapping[str, Stateful]
+    state: Mapping[str, Tensor], parts: Collection[str]
 ) -> dict[str, dict[str, Tensor]]:
     """The inverse of ``join_states``: a state for each of ``parts``, perhaps empty.
 

@@ -28,7 +28,7 @@ def average_score(R: Float64[np.ndarray, "S T"]) -> float:
 
     Source: Lopez-Paz and Ranzato (2017), eq. 2.
     """
-    return _mean(R[-1])
+    return known_mean(R[-1])
 
 
 def backward_transfer(R: Float64[np.ndarray, "S T"], trained: Sequence[int]) -> float:
@@ -42,7 +42,7 @@ def backward_transfer(R: Float64[np.ndarray, "S T"], trained: Sequence[int]) -> 
         trained: The task of each stage.
     """
     last = {task: stage for stage, task in enumerate(trained, start=1)}
-    return _mean([R[-1, j] - R[i, j] for j, i in last.items() if i < len(trained)])
+    return known_mean([R[-1, j] - R[i, j] for j, i in last.items() if i < len(trained)])
 
 
 def forward_transfer(R: Float64[np.ndarray, "S T"], trained: Sequence[int]) -> float:
@@ -52,7 +52,7 @@ def forward_transfer(R: Float64[np.ndarray, "S T"], trained: Sequence[int]) -> f
     and Ranzato (2017), eq. 4, with the untrained network's score as the reference b.
     """
     first = {task: stage for stage, task in reversed([*enumerate(trained, start=1)])}
-    return _mean([R[i - 1, j] - R[0, j] for j, i in first.items() if i > 1])
+    return known_mean([R[i - 1, j] - R[0, j] for j, i in first.items() if i > 1])
 
 
 def forgetting(R: Float64[np.ndarray, "S T"], trained: Sequence[int]) -> float:
@@ -62,7 +62,7 @@ def forgetting(R: Float64[np.ndarray, "S T"], trained: Sequence[int]) -> float:
     et al. (2018), "Riemannian walk", eq. 3.
     """
     tasks = set(trained) - set(trained[-1:])
-    return _mean([R[1:-1, j].max() - R[-1, j] for j in sorted(tasks)])
+    return known_mean([R[1:-1, j].max() - R[-1, j] for j in sorted(tasks)])
 
 
 def total_clipped(normalised: Float64[np.ndarray, "T"]) -> float:
@@ -74,6 +74,7 @@ def total_clipped(normalised: Float64[np.ndarray, "T"]) -> float:
     return float(np.minimum(1.0, known).sum())
 
 
-def _mean(values: Sequence[float] | Float64[np.ndarray, "T"]) -> float:
+def known_mean(values: Sequence[float] | Float64[np.ndarray, "T"]) -> float:
+    """The mean of what is not NaN; NaN if nothing is left."""
     known = [value for value in values if not math.isnan(value)]
     return float(np.mean(known)) if known else math.nan

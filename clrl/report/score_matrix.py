@@ -2,7 +2,8 @@
 
 Left, the transfer matrix: what each game scores before training and after each visit.
 Right, what was seen in training: returns per game over time, each visit shaded in its
-game's colour, with the true and the inferred task as strips below.
+game's colour, with the true and the inferred task as strips below; of a supervised run,
+which has no returns in training, the accuracy on each task from stage to stage.
 """
 
 import math
@@ -68,15 +69,42 @@ def draw(run: Sequence[Record], summary: Summary) -> Figure:
     _draw_strips(strips, run, summary)
     for row, game in enumerate(summary.tasks):
         axes = figure.add_subplot(right[row], sharex=strips)
-        _draw_returns(axes, run, summary, game)
+        if summary.measure == "accuracy":
+            _draw_accuracy(axes, run, summary, game)
+        else:
+            _draw_returns(axes, run, summary, game)
+    return figure
+
+
+def draw_matrix(summary: Summary) -> Figure:
+    """The transfer matrix alone."""
+    n_games, n_stages = len(summary.tasks), len(summary.stages)
+    size = (max(4.0, 0.95 * n_games + 1.6), max(3.0, 0.42 * n_stages + 1.2))
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    _draw_matrix(figure.add_subplot(), summary)
+    return figure
+
+
+def draw_timeline(run: Sequence[Record], summary: Summary) -> Figure:
+    """The true and the inferred task over time, with the games' colours."""
+    figure = Figure(figsize=(9.0, 1.7), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    _draw_strips(axes, run, summary)
+    patches = [Rectangle((0, 0), 1, 1, fc=colour_of(g, summary)) for g in summary.tasks]
+    figure.legend(
+        patches, summary.tasks, loc="outside upper left", ncols=6, fontsize=8
+    ).get_frame().set_linewidth(0)
     return figure
 
 
 def title(summary: Summary) -> str:
     """What was run and what came out, on one line."""
+    amount = f" protocol, {summary.agent_steps:,} agent steps"
+    if summary.measure == "accuracy":
+        amount = f", {summary.agent_steps:,} examples"
     return (
         f"{summary.method}, {summary.recogniser}, seed {summary.seed}, "
-        f"{summary.protocol} protocol, {summary.agent_steps:,} agent steps     "
+        f"{summary.protocol}{amount}     "
         f"ACC {number(summary.acc)}   BWT {number(summary.bwt)}   "
         f"FWT {number(summary.fwt)}   forgetting {number(summary.forgetting)}"
     )
@@ -88,7 +116,9 @@ def colour_of(game: str, summary: Summary) -> str:
 
 
 def _draw_matrix(axes: Axes, summary: Summary) -> None:
-    normalised = np.array(summary.human_normalised, dtype=float)
+    is_accuracy = summary.measure == "accuracy"
+    shown = summary.scores if is_accuracy else summary.human_normalised
+    normalised = np.array(shown, dtype=float)
     axes.set_facecolor(UNSCORED)
     image = axes.imshow(
         normalised, cmap="cividis", norm=Normalize(0.0, 1.0), aspect="auto"
@@ -98,7 +128,7 @@ def _draw_matrix(axes: Axes, summary: Summary) -> None:
         axes.text(
             column,
             stage,
-            score(summary.scores[stage][column]),
+            score(summary.scores[stage][column], summary.measure),
             ha="center",
             va="center",
             fontsize=9,
@@ -116,9 +146,13 @@ def _draw_matrix(axes: Axes, summary: Summary) -> None:
     axes.grid(which="minor", color="white", lw=1)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title("score after each visit; outlined: the game just played", fontsize=9)
+    what = "accuracy after each visit; outlined: the task just learnt"
+    if not is_accuracy:
+        what = "score after each visit; outlined: the game just played"
+    axes.set_title(what, fontsize=9)
     bar = axes.figure.colorbar(image, ax=axes, fraction=0.05, pad=0.03, aspect=35)
-    bar.set_ticks([0.0, 0.5, 1.0], labels=["random", "0.5", "human"], fontsize=8)
+    ends = ("0", "1") if is_accuracy else ("random", "human")
+    bar.set_ticks([0.0, 0.5, 1.0], labels=[ends[0], "0.5", ends[1]], fontsize=8)
     bar.outline.set_visible(False)
 
 
@@ -151,13 +185,36 @@ def _draw_returns(
             fontsize=7,
             color="#777777",
         )
+    _dress(axes, game, colour)
+    axes.margins(y=0.12)
+    if game == summary.tasks[0]:
+        axes.set_title("returns of training episodes, raw", fontsize=9)
+
+
+def _draw_accuracy(
+    axes: Axes, run: Sequence[Record], summary: Summary, task: str
+) -> None:
+    """The accuracy on one task at every stage, with its visits shaded."""
+    colour = colour_of(task, summary)
+    for visit, end in spans(of_kind(run, records.Visit), last_step(run)):
+        if visit.game == task:
+            axes.axvspan(visit.agent_steps, end, color=colour, alpha=0.12, lw=0)
+    tests = [e for e in of_kind(run, records.Evaluation) if e.game == task]
+    steps = [e.agent_steps for e in tests]
+    axes.plot(steps, [e.returns[0] for e in tests], color=colour, lw=1.8, marker=".")
+    axes.set_ylim(0.0, 1.02)
+    axes.set_yticks([0.0, 0.5, 1.0])
+    _dress(axes, task, colour)
+    if task == summary.tasks[0]:
+        axes.set_title("test accuracy", fontsize=9)
+
+
+def _dress(axes: Axes, game: str, colour: str) -> None:
+    """What the panels of all games have in common."""
     axes.set_ylabel(game.replace("_", "\n"), fontsize=9, color=colour, rotation=0)
     axes.yaxis.set_label_coords(-0.125, 0.35)
     axes.tick_params(labelbottom=False, bottom=False, labelsize=8)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
-    axes.margins(y=0.12)
-    if game == summary.tasks[0]:
-        axes.set_title("returns of training episodes, raw", fontsize=9)
 
 
 def _draw_episodes(
@@ -189,7 +246,8 @@ def _draw_strips(axes: Axes, run: Sequence[Record], summary: Summary) -> None:
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlabel("agent steps", fontsize=9)
+    unit = "examples" if summary.measure == "accuracy" else "agent steps"
+    axes.set_xlabel(unit, fontsize=9)
 
 
 def _strip(axes: Axes, row: int, start: int, end: int, colour: str) -> None:

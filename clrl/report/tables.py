@@ -9,11 +9,23 @@ from rich.text import Text
 
 from clrl.evaluation.human_scores import normalised
 from clrl.records import Evaluation
-from clrl.summary import RandomSummary, Summary, VisitSummary, summarise_returns
+from clrl.summary import (
+    Measure,
+    RandomSummary,
+    Summary,
+    VisitSummary,
+    summarise_returns,
+)
 
 
 def report(summary: Summary) -> Group:
     """The whole summary: scores, transfer, recognition, training."""
+    if summary.measure == "accuracy":
+        return Group(
+            accuracy_table(summary),
+            Text(accuracy_line(summary)),
+            Text(recognition_line(summary)),
+        )
     return Group(
         score_table(summary),
         Text(transfer_line(summary)),
@@ -36,8 +48,36 @@ def score_table(summary: Summary) -> Table:
     return table
 
 
-def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
-    """Scores of one round of evaluation, a game a row."""
+def accuracy_table(summary: Summary) -> Table:
+    """Stages by tasks; each cell an accuracy, the task just learnt in bold."""
+    table = Table(title="Accuracy on each task after each visit")
+    table.add_column("after visit")
+    for task in summary.tasks:
+        table.add_column(task, justify="right")
+    learnt = ["", *(visit.game for visit in summary.visits)]
+    for stage, scores, own in zip(summary.stages, summary.scores, learnt, strict=False):
+        cells = (
+            Text(score(value, "accuracy"), style="bold" if task == own else "")
+            for task, value in zip(summary.tasks, scores, strict=True)
+        )
+        table.add_row(stage, *cells)
+    return table
+
+
+def evaluation_table(
+    evaluations: Sequence[Evaluation], measure: Measure = "return"
+) -> Table:
+    """Scores of one round of evaluation, a game or task a row."""
+    if measure == "accuracy":
+        table = Table(title="Accuracy without learning")
+        for name in ("task", "label", "accuracy"):
+            table.add_column(name, justify="left" if name == "task" else "right")
+        for evaluation in evaluations:
+            (accuracy,) = evaluation.returns
+            table.add_row(
+                evaluation.game, str(evaluation.label), score(accuracy, measure)
+            )
+        return table
     table = Table(title="Score without learning")
     for name in ("game", "task", "episodes", "return", "human-normalised"):
         table.add_column(name, justify="left" if name == "game" else "right")
@@ -68,15 +108,25 @@ def transfer_line(summary: Summary) -> str:
     return f"{line} (no human score: {', '.join(unknown)})" if unknown else line
 
 
+def accuracy_line(summary: Summary) -> str:
+    """ACC, BWT, FWT and forgetting of accuracies."""
+    return (
+        f"accuracy: ACC {number(summary.acc, 3)}, BWT {number(summary.bwt, 3)}, "
+        f"FWT {number(summary.fwt, 3)}, forgetting {number(summary.forgetting, 3)}"
+    )
+
+
 def recognition_line(summary: Summary) -> str:
-    """How well the recogniser told the games apart."""
+    """How well the recogniser told the games, or tasks, apart."""
+    is_return = summary.measure == "return"
+    tasks, steps = ("games", "steps") if is_return else ("tasks", "examples")
     found = summary.recognition
     delay = "-" if math.isnan(found.delay_steps) else f"{found.delay_steps:,.0f}"
     return (
         f"recognition ({summary.recogniser}): ARI {number(found.ari)}, "
-        f"{found.contexts} tasks inferred for {len(summary.tasks)} games "
-        f"({found.contexts_of_at_least_1_percent} with at least 1 % of the steps), "
-        f"median delay {delay} steps"
+        f"{found.contexts} tasks inferred for {len(summary.tasks)} {tasks} "
+        f"({found.contexts_of_at_least_1_percent} with at least 1 % of the {steps}), "
+        f"median delay {delay} {steps}"
     )
 
 
@@ -111,8 +161,10 @@ def number(value: float, digits: int = 2) -> str:
     return "-" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
-def score(value: float) -> str:
+def score(value: float, measure: Measure = "return") -> str:
     """A raw score with as many digits as matter."""
+    if measure == "accuracy":
+        return f"{value:.3f}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"  # noqa: PLR2004
 
 

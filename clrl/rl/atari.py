@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from ale_py import roms
+from ale_py import Action, roms
 from ale_py.vector_env import AtariVectorEnv
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
@@ -77,6 +77,14 @@ PROTOCOLS = {
 }
 
 
+ACTION_NAMES = tuple(
+    name.lower() for name in Action.__members__ if name != "MAX_NUM_ACTIONS"
+)
+"""All 18 actions of the console, in the order of their numbers."""
+
+SCREEN_SIZE = (210, 160)
+"""Height and width of the console's picture, in pixels."""
+
 _UNPLAYABLE = {
     # ale-py's vector environment waits for ever on some of the 18 actions.
     "lost_luggage",
@@ -110,7 +118,13 @@ class AtariGame:
     """Parallel copies of one Atari game: 18 actions, stacks of four grey frames."""
 
     def __init__(
-        self, game: str, num_envs: int, protocol: AtariProtocol, *, frame_size: int = 84
+        self,
+        game: str,
+        num_envs: int,
+        protocol: AtariProtocol,
+        *,
+        frame_size: int = 84,
+        full_colour: bool = False,
     ) -> None:
         """Starts the emulators.
 
@@ -119,11 +133,14 @@ class AtariGame:
             num_envs: Number of parallel copies.
             protocol: The rules.
             frame_size: Height and width of the frames, in pixels.
+            full_colour: For people instead of agents: observations are the screen in
+                colour [1, 210, 160, 3], whatever ``frame_size``. The play is the same.
 
         Raises:
             ConfigError: No such game.
         """
         rom_path(game)
+        height, width = SCREEN_SIZE if full_colour else (frame_size, frame_size)
         self._env = AtariVectorEnv(
             game,
             num_envs,
@@ -133,8 +150,10 @@ class AtariGame:
             repeat_action_probability=protocol.repeat_action_probability,
             full_action_space=True,
             autoreset_mode=AutoresetMode.SAME_STEP,
-            img_height=frame_size,
-            img_width=frame_size,
+            img_height=height,
+            img_width=width,
+            grayscale=not full_colour,
+            stack_num=1 if full_colour else 4,
             frameskip=protocol.frame_skip,
             noop_max=protocol.noop_max,
             # episodic_life would restart the whole game; this one plays on.

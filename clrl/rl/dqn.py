@@ -21,27 +21,21 @@ from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from clrl.continual.learner import ContinualLearner
-from clrl.continual.methods import Domain, Finetune, MethodConfig
+from clrl.continual.methods import Finetune, MethodConfig
 from clrl.errors import ConfigError, DivergenceError
+from clrl.metrics import Consolidated, RunningMeans
 from clrl.recognition.recognisers import OneTaskRecogniser, RecogniserConfig
+from clrl.rl.environment import (
+    refuse_normalised_observations,
+    require_actions_that_fit,
+    true_task,
+)
 from clrl.rl.exploration import EpsilonSchedule, TaskTimers
-from clrl.rl.metrics import Consolidated, RunningMeans
-from clrl.rl.objective import (
-    GreedySoftmax,
-    QGaussian,
-    QLearning,
-    TemporalDifferenceError,
-)
+from clrl.rl.learner import make_learner
 from clrl.rl.policy import ContinualDQNPolicy
-from clrl.rl.replay import (
-    MAX_ACTIONS,
-    ReplayBatch,
-    ReplayBudget,
-    ReplayMemories,
-    available_bytes,
-)
+from clrl.rl.replay import ReplayBudget, ReplayMemories, available_bytes
 from clrl.rl.state import ContinualState
+from clrl.rl.transition import what_follows
 from clrl.types import TaskId
 
 
@@ -191,9 +185,9 @@ class ContinualDQN(DQN):
         self.policy.task = task
 
     def _setup_model(self) -> None:
-        self._refuse_normalised_observations()
+        refuse_normalised_observations(self._vec_normalize_env)
         assert isinstance(self.observation_space, spaces.Box)
-        self._require_actions_that_fit()
+        require_actions_that_fit(self.action_space)
         self.memories = ReplayMemories(
             self.buffer_size,
             self.observation_space.shape,
@@ -210,8 +204,15 @@ class ContinualDQN(DQN):
         self.timers = TaskTimers()
         self.update_means = RunningMeans()
         self.consolidations: list[Consolidated] = []
-        self.recogniser = self.recogniser_config.build(self._true_task)
-        self.learner = self._make_learner()
+        self.recogniser = self.recogniser_config.build(lambda: true_task(self.env))
+        self.learner = make_learner(
+            self.policy,
+            self.method_config,
+            gamma=self.gamma,
+            double_q=self.double_q,
+            max_grad_norm=self.max_grad_norm,
+            generator=torch.Generator(self.device).manual_seed(self.seed or 0),
+        )
         self.continual_state = ContinualState(
             method=self.learner.method,
             recogniser=self.recogniser,
@@ -219,60 +220,10 @@ class ContinualDQN(DQN):
             policy=self.policy,
         )
 
-    def _refuse_normalised_observations(self) -> None:
-        if self._vec_normalize_env is not None:
-            raise ConfigError(
-                "ContinualDQN stores observations as the environment emits them, got "
-                "an environment in VecNormalize; scale inside the network instead."
-            )
-
-    def _require_actions_that_fit(self) -> None:
-        assert isinstance(self.action_space, spaces.Discrete)
-        if self.action_space.start != 0 or self.action_space.n > MAX_ACTIONS:
-            raise ConfigError(
-                f"actions must be counted from 0 and be at most {MAX_ACTIONS}, got "
-                f"{self.action_space}; wrap the environment."
-            )
-
-    def _make_learner(self) -> ContinualLearner[ReplayBatch]:
-        objective = QLearning(
-            target_network=self.policy.q_net_target,
-            gamma=self.gamma,
-            double_q=self.double_q,
-        )
-        domain = Domain[ReplayBatch](
-            statistics={
-                "q_gaussian": QGaussian(),
-                "td_error": TemporalDifferenceError(objective),
-                "greedy_softmax": GreedySoftmax(),
-            },
-            generator=torch.Generator(self.device).manual_seed(self.seed or 0),
-        )
-        return ContinualLearner(
-            network=self.policy.q_net,
-            optimizer=self.policy.optimizer,
-            objective=objective,
-            method=self.method_config.build(domain),
-            max_grad_norm=self.max_grad_norm,
-        )
-
     def _replay_bytes(self) -> int:
         if self.replay_gib is not None:
             return int(self.replay_gib * 2**30)
         return int(0.8 * available_bytes())
-
-    def _true_task(self) -> TaskId:
-        """What an oracle is told; only environments that know their task can answer."""
-        if self.env is None:
-            raise ConfigError("the oracle needs an environment to ask, got none.")
-        try:
-            task: TaskId = self.env.get_attr("current_task")[0]
-        except AttributeError as error:
-            raise ConfigError(
-                "the oracle needs an environment with the attribute current_task, such "
-                f"as GameSequence, got {self.env}; use another recogniser."
-            ) from error
-        return task
 
     # Acting
 
@@ -315,14 +266,20 @@ class ContinualDQN(DQN):
         rng: np.random.Generator,
     ) -> Int64[np.ndarray, "N"]:
         """ε-greedy actions under the current label, through the method's prediction."""
-        self.policy.set_training_mode(False)
         greedy = np.zeros(len(observations), dtype=np.int64)
         if exploration_rate < 1:
-            with torch.no_grad():
-                inputs = torch.as_tensor(observations, device=self.device)
-                q_values = self.learner.predict(inputs, self.policy.task_of(inputs))
-            greedy = q_values.argmax(dim=1).cpu().numpy()
+            greedy = self.q_values(observations).argmax(axis=1)
         return self._explore(greedy, exploration_rate, rng)
+
+    def q_values(
+        self, observations: Shaped[np.ndarray, "N ..."]
+    ) -> Float32[np.ndarray, "N A"]:
+        """Of every action under the current label, through the method's prediction."""
+        self.policy.set_training_mode(False)
+        with torch.no_grad():
+            inputs = torch.as_tensor(observations, device=self.device)
+            q_values = self.learner.predict(inputs, self.policy.task_of(inputs))
+        return q_values.cpu().numpy()
 
     def newest_frames(
         self, observations: Shaped[np.ndarray, "N ..."]
@@ -351,7 +308,7 @@ class ContinualDQN(DQN):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
-        self._refuse_normalised_observations()
+        refuse_normalised_observations(self._vec_normalize_env)
         total, callback = super()._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
@@ -413,17 +370,14 @@ class ContinualDQN(DQN):
         infos: list[dict[str, Any]],
     ) -> None:
         """Stores the transitions in the memory of the label they were played under."""
-        followed = next_observations.copy()
-        terminated = dones.copy()
-        episode_over = np.zeros(len(dones), dtype=bool)
-        for i in np.flatnonzero(dones):
-            terminated[i] = not infos[i].get("TimeLimit.truncated", False)
-            # Absent where a life was lost and the same episode plays on.
-            if "terminal_observation" in infos[i]:
-                followed[i] = infos[i]["terminal_observation"]
-                episode_over[i] = True
+        after = what_follows(next_observations, dones, infos)
         self.memories[self.task].add(
-            observations, actions, rewards, followed, terminated, episode_over
+            observations,
+            actions,
+            rewards,
+            after.observations,
+            after.terminated,
+            after.episode_over,
         )
         self.timers.advance(self.task, len(dones))
         assert isinstance(self.train_freq, TrainFreq)

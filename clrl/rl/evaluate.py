@@ -21,6 +21,14 @@ PROBE_STEPS = 32
 Act: TypeAlias = Callable[[Shaped[np.ndarray, "N ..."]], Int64[np.ndarray, "N"]]
 
 
+Spectator: TypeAlias = Callable[[Shaped[np.ndarray, "N ..."]], None]
+
+
+def nobody(frames: Shaped[np.ndarray, "N ..."]) -> None:
+    """A spectator that does not look."""
+    del frames
+
+
 class GameScore(NamedTuple):
     """What playing one game without learning gave.
 
@@ -69,6 +77,7 @@ class Evaluator:
         episodes: Episodes of each game.
         exploration_eps: Probability of a random action of the agent.
         seed: Of emulators and exploration; the same episodes' starts in every stage.
+        spectator: Sees the newest frame of each copy, in each step the agent plays.
     """
 
     games: Sequence[str]
@@ -76,6 +85,7 @@ class Evaluator:
     episodes: int
     exploration_eps: float
     seed: int
+    spectator: Spectator = nobody
 
     def scores(self, agent: ContinualDQN) -> Iterator[GameScore]:
         """The agent's scores game by game, under the task its recogniser infers.
@@ -87,12 +97,17 @@ class Evaluator:
             rng = np.random.default_rng([self.seed, task])
             with self._playing(name, self.episodes) as (game, num_envs):
                 label = self._label(agent, task, game, num_envs, rng)
-                with _under_label(agent, label):
+
+                def act(
+                    seen: Shaped[np.ndarray, "N ..."], rng: np.random.Generator = rng
+                ) -> Int64[np.ndarray, "N"]:
+                    self.spectator(agent.newest_frames(seen))
+                    return agent.act(seen, self.exploration_eps, rng)
+
+                with under_label(agent, label):
                     returns = play_episodes(
                         game,
-                        lambda seen, rng=rng: agent.act(  # type: ignore[misc]
-                            seen, self.exploration_eps, rng
-                        ),
+                        act,
                         num_envs=num_envs,
                         episodes=self.episodes,
                         seed=self.seed,
@@ -111,6 +126,13 @@ class Evaluator:
                 episodes=episodes,
                 seed=self.seed,
             )
+
+    def infer_label(self, agent: ContinualDQN, name: str) -> TaskId:
+        """The task for which the agent's frozen recogniser takes a game."""
+        task = self.games.index(name)
+        rng = np.random.default_rng([self.seed, task])
+        with self._playing(name, self.episodes) as (game, num_envs):
+            return self._label(agent, task, game, num_envs, rng)
 
     @contextmanager
     def _playing(self, name: str, episodes: int) -> Iterator[tuple[VectorGame, int]]:
@@ -139,7 +161,7 @@ class Evaluator:
 
 
 @contextmanager
-def _under_label(agent: ContinualDQN, label: TaskId) -> Iterator[None]:
+def under_label(agent: ContinualDQN, label: TaskId) -> Iterator[None]:
     """Lets the agent act under ``label``, then under its own label again."""
     own = agent.task
     agent.set_task(label)

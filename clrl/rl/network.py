@@ -1,7 +1,7 @@
 """Q-networks: shared weights, and gains and biases that each task may own."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -173,6 +173,20 @@ class QNetwork(ContinualNetwork):
 
     def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
         """Q-values of ``inputs`` [B, ...]; images are scaled from 0..255 to 0..1."""
+        for x in self._outputs(inputs, task):
+            q_values = x
+        return q_values
+
+    def activations(
+        self, inputs: Tensor, task: Int64[Tensor, "B"]
+    ) -> list[Float[Tensor, "B F ..."]]:
+        """What the convolutions and the fully connected layers but the last put out."""
+        return list(self._outputs(inputs, task))[:-1]
+
+    def _outputs(
+        self, inputs: Tensor, task: Int64[Tensor, "B"]
+    ) -> Iterator[Float[Tensor, "B F ..."]]:
+        """The output of each layer, after its ReLU where it has one."""
         selection = self._select(task)
         x = self._scaled(inputs) if self._is_image else inputs.float()
         last = len(self.layers) - 1
@@ -184,7 +198,7 @@ class QNetwork(ContinualNetwork):
             x = task_part(layer(x), selection)
             if i < last:
                 x = torch.relu(x)
-        return x
+            yield x
 
     def _scaled(self, images: UInt8[Tensor, "B C H W"]) -> Float32[Tensor, "B C H W"]:
         """``images`` between 0 and 1, laid out in memory as the convolutions want them.

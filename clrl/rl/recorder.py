@@ -1,17 +1,20 @@
 """Writes down what happens in training, and has all games scored after each visit."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from clrl import records
+from clrl.guards import Guards
 from clrl.progress import Listener, Status
+from clrl.rl.dashboard import Dashboard
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.evaluate import Evaluator, GameScore
 from clrl.rl.game_sequence import GameSequence
+from clrl.rl.probe import NOT_MEASURED, plasticity, probe
 
 _RETURNS_IN_A_MEAN = 20
 
@@ -40,18 +43,23 @@ class Recorder(BaseCallback):
 
     def __init__(
         self,
+        *,
         sequence: GameSequence,
         evaluator: Evaluator,
         write: Callable[[Sequence[records.Record]], None],
         listener: Listener,
+        guards: Guards,
+        dashboard: Dashboard,
         schedule: Schedule,
     ) -> None:
         """A recorder for one call of ``learn`` over the whole sequence."""
         super().__init__()
         self._sequence = sequence
         self._evaluator = evaluator
-        self._write = write
+        self._write_records = write
         self._listener = listener
+        self._guards = guards
+        self._dashboard = dashboard
         self._schedule = schedule
         self._visit = sequence.visit_index
         self._label = -1
@@ -70,9 +78,7 @@ class Recorder(BaseCallback):
         episodes = self._schedule.random_policy_episodes
         for game in self._sequence.games if episodes else ():
             returns = self._evaluator.random_returns(game, episodes)
-            self._write(
-                [records.RandomPolicy(agent_steps=0, game=game, returns=returns)]
-            )
+            self._write(records.RandomPolicy(agent_steps=0, game=game, returns=returns))
         self._evaluate(stage=0)
         self._start_visit()
         self._follow_label(agent_steps=0)
@@ -107,33 +113,30 @@ class Recorder(BaseCallback):
 
     def _start_visit(self) -> None:
         self._write(
-            [
-                records.Visit(
-                    agent_steps=self.num_timesteps, visit=self._visit, game=self._game
-                )
-            ]
+            records.Visit(
+                agent_steps=self.num_timesteps, visit=self._visit, game=self._game
+            )
         )
 
     def _end_visit(self) -> None:
         self._record_training()
+        self._record_plasticity(stage=self._visit + 1)
         self._evaluate(stage=self._visit + 1)
 
     def _follow_label(self, agent_steps: int) -> None:
         """Notices what changed since the last step: the label, and what was left."""
         for left in self.model.consolidations[self._consolidations :]:
             self._write(
-                [
-                    records.Consolidation(
-                        agent_steps=agent_steps,
-                        task=left.task,
-                        metrics=dict(left.metrics),
-                    )
-                ]
+                records.Consolidation(
+                    agent_steps=agent_steps,
+                    task=left.task,
+                    metrics=dict(left.metrics),
+                )
             )
         self._consolidations = len(self.model.consolidations)
         if self.model.task != self._label:
             self._label = self.model.task
-            self._write([records.Label(agent_steps=agent_steps, label=self._label)])
+            self._write(records.Label(agent_steps=agent_steps, label=self._label))
 
     def _record_episodes(self) -> None:
         for info in self.locals["infos"]:
@@ -142,36 +145,21 @@ class Recorder(BaseCallback):
             self._last_return = info["episode"]["r"]
             self._returns[self._game].append(info["episode"]["r"])
             self._write(
-                [
-                    records.Episode(
-                        agent_steps=self.num_timesteps,
-                        visit=self._visit,
-                        game=self._game,
-                        label=self.model.task,
-                        return_=info["episode"]["r"],
-                        length_steps=info["episode"]["l"],
-                    )
-                ]
+                records.Episode(
+                    agent_steps=self.num_timesteps,
+                    visit=self._visit,
+                    game=self._game,
+                    label=self.model.task,
+                    return_=info["episode"]["r"],
+                    length_steps=info["episode"]["l"],
+                )
             )
 
     def _record_training(self) -> None:
         self._next_record = self.num_timesteps + self._schedule.record_interval
         means = self.model.update_means.drain()
         if means:
-            self._write(
-                [
-                    records.Train(
-                        agent_steps=self.num_timesteps,
-                        visit=self._visit,
-                        game=self._game,
-                        label=self.model.task,
-                        exploration_rate=self.model.exploration_rate,
-                        loss=means["loss"],
-                        penalty=means["penalty"],
-                        gradient_norm=means["gradient_norm"],
-                    )
-                ]
-            )
+            self._write(self._train_record(means))
         logger = self.model.logger
         for game, returns in self._returns.items():
             if returns:
@@ -183,19 +171,61 @@ class Recorder(BaseCallback):
             logger.record(
                 f"exploration_rate/task_{task}", self.model.exploration_rate_of(task)
             )
-        logger.dump(self.num_timesteps)
-
-    def _evaluate(self, stage: int) -> None:
-        logger = self.model.logger
-        for score in self._evaluator.scores(self.model):
-            mean = float(np.mean(score.returns))
-            logger.record(f"score/{score.game}", mean)
-            self._write([evaluation_record(score, self.num_timesteps, stage)])
-            self._listener.message(
-                f"stage {stage}: {score.game} {mean:.1f} "
-                f"(mean of {len(score.returns)} episodes, as task {score.label})"
+            logger.record(
+                f"replay_bytes/task_{task}", self.model.memories[task].granted_bytes
             )
         logger.dump(self.num_timesteps)
+
+    def _record_plasticity(self, stage: int) -> None:
+        agent = self.model
+        if agent.memories[agent.task].size:
+            measured = plasticity(agent)
+            self._write(
+                records.Plasticity(
+                    agent_steps=self.num_timesteps,
+                    stage=stage,
+                    game=self._game,
+                    label=agent.task,
+                    **measured._asdict(),
+                )
+            )
+
+    def _train_record(self, means: Mapping[str, float]) -> records.Train:
+        agent = self.model
+        is_learning = agent.memories[agent.task].added > agent.learning_starts
+        measured = (
+            probe(agent, has_penalty=means["penalty"] > 0)
+            if is_learning
+            else NOT_MEASURED
+        )
+        return records.Train(
+            agent_steps=self.num_timesteps,
+            visit=self._visit,
+            game=self._game,
+            label=agent.task,
+            exploration_rate=agent.exploration_rate,
+            loss=means["loss"],
+            penalty=means["penalty"],
+            gradient_norm=means["gradient_norm"],
+            **measured._asdict(),
+        )
+
+    def _write(self, record: records.Record) -> None:
+        """Writes ``record``, and the alarms it raises, which are also shown."""
+        self._write_records([record])
+        self._dashboard(record)
+        for alarm in self._guards(record):
+            self._write_records([alarm])
+            self._dashboard(alarm)
+            self._listener.message(f"{alarm.guard}: {alarm.message}")
+
+    def _evaluate(self, stage: int) -> None:
+        for score in self._evaluator.scores(self.model):
+            self._write(evaluation_record(score, self.num_timesteps, stage))
+            self._listener.message(
+                f"stage {stage}: {score.game} {np.mean(score.returns):.1f} "
+                f"(mean of {len(score.returns)} episodes, as task {score.label})"
+            )
 
 
 def evaluation_record(

@@ -157,6 +157,11 @@ class ReplayMemory:
         return sum(array[0, 0].nbytes for array in arrays)
 
     @property
+    def granted_bytes(self) -> int:
+        """Bytes that the budget has granted to this memory."""
+        return self._block_bytes(self._granted_rows)
+
+    @property
     def size(self) -> int:
         """Transitions that are stored now."""
         return int(self._valid.sum())

@@ -30,6 +30,8 @@ def test_leaving_a_task_anchors_its_parameters_by_their_importance() -> None:
     everything = torch.cat([x.flatten() for x in omega.values()])
     assert recorded["importance_trace"].item() == pytest.approx(everything.sum().item())
     assert recorded["importance_max"].item() == everything.max().item()
+    curvature = recorded["curvature_max"].item()
+    assert curvature == pytest.approx(everything.max().item())  # strength 1
 
 
 def test_a_dead_network_is_not_silently_unprotected() -> None:

@@ -13,23 +13,14 @@ from clrl.continual.penalty import QuadraticPenalty
 from clrl.continual.state import Stateless
 from clrl.types import Parameters, TaskId
 
-from .toy import GainNetwork, LinearNetwork, ToyBatch, toy_batch
-
-
-def cross_entropy(network: ContinualNetwork, batch: ToyBatch) -> Float[Tensor, "B"]:
-    outputs = network(batch.inputs, batch.task)
-    return nn.functional.cross_entropy(outputs, batch.labels, reduction="none")
-
-
-def learner_of(
-    network: ContinualNetwork, method: Method[ToyBatch], lr: float = 0.1
-) -> ContinualLearner[ToyBatch]:
-    return ContinualLearner(
-        network=network,
-        optimizer=torch.optim.SGD(network.parameters(), lr=lr),
-        objective=cross_entropy,
-        method=method,
-    )
+from .toy import (
+    GainNetwork,
+    LinearNetwork,
+    ToyBatch,
+    cross_entropy,
+    learner_of,
+    toy_batch,
+)
 
 
 class Tape(Stateless):
@@ -203,6 +194,65 @@ def test_the_gradient_that_is_applied_includes_the_penalty() -> None:
     for a, b in zip(network.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(a, b)
     assert recorded["penalty"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_gradient_norms_are_those_of_autograd_and_take_no_step() -> None:
+    network, twin = GainNetwork(), GainNetwork()
+    network.eval()  # dropout would draw twice
+    twin.eval()
+    shared = twin.shared_parameters()
+    anchor = {name: torch.randn_like(p) for name, p in shared.items()}
+    omega = {name: torch.rand_like(p) for name, p in shared.items()}
+    penalty = QuadraticPenalty(0.7, PerTaskAnchors())
+    penalty.consolidate(0, anchor, omega)
+    learner, batch = (
+        learner_of(network, Method(penalty=penalty)),
+        toy_batch((5, 2, 7, 7)),
+    )
+    norms = learner.gradient_norms(batch, task=1)
+
+    squares = [(omega[n] * (p - anchor[n]).square()).sum() for n, p in shared.items()]
+    for name, value in (
+        ("objective", cross_entropy(twin, batch).mean()),
+        ("penalty", 0.35 * torch.stack(squares).sum()),
+    ):
+        gradient = torch.autograd.grad(value, list(shared.values()))
+        expected = torch.cat([g.flatten() for g in gradient]).norm()
+        assert norms[name].item() == pytest.approx(expected.item(), rel=1e-5)
+    for ours, before in zip(network.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(ours, before)
+    learner.step(batch, task=1)
+    fresh = learner_of(twin, Method(penalty=penalty))
+    fresh.step(batch, task=1)
+    for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+class Distilling(Stateless):
+    """A penalty that autograd differentiates: twice the sum of the outputs."""
+
+    def loss(
+        self, network: ContinualNetwork, batch: ToyBatch, task: TaskId
+    ) -> Float[Tensor, ""]:
+        outputs: Tensor = network(batch.inputs, batch.task)
+        return 2 * outputs.sum()
+
+    def add_gradient(
+        self, parameters: dict[str, nn.Parameter], task: TaskId
+    ) -> Float[Tensor, ""]:
+        return torch.zeros(())
+
+
+def test_gradient_norms_count_a_penalty_on_the_outputs() -> None:
+    network, batch = LinearNetwork(3, 4), toy_batch((5, 3))
+    norms = learner_of(network, Method(penalty=Distilling())).gradient_norms(batch, 0)
+    total = 2 * network(batch.inputs, batch.task).sum()
+    gradient = torch.autograd.grad(total, list(network.parameters()))
+    expected = torch.cat([g.flatten() for g in gradient]).norm()
+    assert norms["penalty"].item() == pytest.approx(expected.item())
+    none = learner_of(network, Method()).gradient_norms(batch, 0)
+    assert none["penalty"].item() == 0
+    assert none["objective"].item() == norms["objective"].item()
 
 
 def test_the_state_of_a_method_is_that_of_its_seams() -> None:

@@ -126,6 +126,22 @@ def test_online_penalty_has_the_closed_form_of_its_decay(
     assert_is_literal_sum(penalty, strength, active, task=0)
 
 
+@settings(deadline=None, max_examples=30)
+@given(strengths, visits_of_tasks, st.integers(0, 99))
+def test_the_largest_curvature_is_that_of_the_gradient_in_a_new_task(
+    strength: float, visits: list[TaskId], seed: int
+) -> None:
+    """The gradient is linear, so its slope is what one unit in each parameter adds."""
+    penalty = QuadraticPenalty(strength, PerTaskAnchors())
+    assert penalty.largest_curvature() == 0
+    consolidated(penalty, [*visits, 0], seed)
+    zeros = {name: torch.zeros(shape) for name, shape in SHAPES.items()}
+    _, at_zero = penalty_gradient(penalty, learnable(zeros), task=99)
+    _, at_one = penalty_gradient(penalty, learnable(ones(zeros)), task=99)
+    slope = max((at_one[n] - at_zero[n]).max().item() for n in SHAPES)
+    assert penalty.largest_curvature().item() == pytest.approx(slope, rel=1e-3)
+
+
 def test_penalty_of_a_grid_worked_by_hand() -> None:
     penalty = QuadraticPenalty(10.0, PerTaskAnchors())
     penalty.consolidate(

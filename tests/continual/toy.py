@@ -8,7 +8,16 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from clrl.continual.importance import Outcomes, Statistic
+from clrl.continual.importance import (
+    LogLikelihood,
+    Outcomes,
+    Statistic,
+    empirical,
+    exact,
+    sampled,
+)
+from clrl.continual.learner import ContinualLearner, Method
+from clrl.continual.methods import Domain
 from clrl.continual.network import ContinualNetwork, TaskOwned
 from clrl.types import Parameters
 
@@ -33,6 +42,34 @@ def toy_batch(shape: tuple[int, ...], seed: int = 0) -> ToyBatch:
         inputs=torch.randn(shape, generator=g),
         labels=torch.randint(CLASSES, (shape[0],), generator=g),
         task=torch.randint(TASKS, (shape[0],), generator=g),
+    )
+
+
+def cross_entropy(network: ContinualNetwork, batch: ToyBatch) -> Float[Tensor, "B"]:
+    outputs = network(batch.inputs, batch.task)
+    return nn.functional.cross_entropy(outputs, batch.labels, reduction="none")
+
+
+def learner_of(
+    network: ContinualNetwork, method: Method[ToyBatch], lr: float = 0.1
+) -> ContinualLearner[ToyBatch]:
+    return ContinualLearner(
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), lr=lr),
+        objective=cross_entropy,
+        method=method,
+    )
+
+
+def domain() -> Domain[ToyBatch]:
+    return Domain(
+        statistics={
+            "sampled": LogLikelihood(sampled),
+            "exact": LogLikelihood(exact),
+            "empirical": LogLikelihood(empirical),
+        },
+        batch_type=ToyBatch,
+        generator=seeded(0),
     )
 
 

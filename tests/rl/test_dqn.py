@@ -28,6 +28,7 @@ from clrl.recognition.recognisers import OracleRecogniser
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.evaluate import play_episodes
 from clrl.rl.game_sequence import GameSequence, Visit, fixed_visits
+from clrl.rl.learner import make_learner
 from clrl.rl.replay import ReplayBatch
 from clrl.types import TaskId
 
@@ -515,8 +516,14 @@ def test_the_importance_is_that_of_one_backward_pass_for_each_example(
         for name, gradient in zip(shared, gradients, strict=True):
             expected[name] += gradient.square() / len(everything)
 
-    agent.method_config = EWC(importance=importance, importance_batches=len(batches))
-    learner = agent._make_learner()
+    learner = make_learner(
+        agent.policy,
+        EWC(importance=importance, importance_batches=len(batches)),
+        gamma=agent.gamma,
+        double_q=agent.double_q,
+        max_grad_norm=agent.max_grad_norm,
+        generator=torch.Generator(),
+    )
     scalars = learner.leave(0, batches)
     state = learner.method.state_dict()
     for name, omega in expected.items():

@@ -111,6 +111,21 @@ def test_a_batch_of_several_tasks_gives_what_each_example_gives_alone() -> None:
     assert not torch.allclose(together, same)
 
 
+def test_activations_lead_to_the_outputs_and_are_never_negative() -> None:
+    network = with_random_parts(small(task_gains=True))
+    x, task = images(6), torch.tensor([2, 0, 1, 1, 0, 2])
+    hidden = network.activations(x, task)
+    shapes = [(6, 16, 13, 13), (6, 32, 5, 5), (6, 64, 3, 3), (6, 256)]
+    assert [tuple(layer.shape) for layer in hidden] == shapes
+    assert all(layer.min() == 0 for layer in hidden)
+    last, part = network.layers[-1], network.task_parts[-1]
+    for i in range(6):
+        selection = TaskSelection([int(task[i])], torch.zeros(1, dtype=torch.int64))
+        outputs = part(last(hidden[-1][i : i + 1]), selection)
+        expected = network(x[i : i + 1], task[i : i + 1])
+        torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_task_that_is_not_in_the_batch_gets_no_gradient_at_all() -> None:
     network = with_random_parts(small(task_gains=True))
     network(images(4), torch.tensor([0, 2, 0, 2])).sum().backward()

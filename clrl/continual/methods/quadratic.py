@@ -1,83 +1,16 @@
-"""The methods a config can name: each is a choice for every seam of the learner."""
+"""Methods whose quadratic penalty holds parameters near what earlier tasks found."""
 
-import abc
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Generic, Literal, TypeAlias
-
-import torch
 
 from clrl.continual.anchors import OnlineAnchor, PerTaskAnchors
 from clrl.continual.consolidation import AnchorByImportance
-from clrl.continual.importance import (
-    FisherDiagonal,
-    Importance,
-    Statistic,
-    UniformImportance,
-    UnitMean,
-)
+from clrl.continual.importance import UniformImportance
 from clrl.continual.learner import Method
+from clrl.continual.methods.base import Domain, MethodConfig, Scale, scaled
+from clrl.continual.path_integral import PathIntegral
 from clrl.continual.penalty import QuadraticPenalty
-from clrl.errors import unknown_name
+from clrl.continual.sensitivity import LocalSensitivity, OutputSensitivity
 from clrl.types import B
-
-Scale: TypeAlias = Literal["raw", "unit_mean"]
-"""``raw``: the Fisher as it is; ``unit_mean``: each task's divided by its mean."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Domain(Generic[B]):
-    """What a method needs to know of the domain it is used in.
-
-    Attributes:
-        statistics: What parameters can matter for, by name; the first is the default.
-        generator: Of all randomness in the methods.
-    """
-
-    statistics: Mapping[str, Statistic[B]]
-    generator: torch.Generator
-
-    def fisher_diagonal(
-        self, importance: str | None, max_batches: int, scale: Scale
-    ) -> Importance[B]:
-        """The Fisher's diagonal of the named statistic, or of the domain's default.
-
-        Raises:
-            ConfigError: If the domain has no statistic of that name.
-        """
-        name = next(iter(self.statistics)) if importance is None else importance
-        if name not in self.statistics:
-            raise unknown_name("importance", name, self.statistics)
-        fisher = FisherDiagonal(
-            statistic=self.statistics[name],
-            max_batches=max_batches,
-            generator=self.generator,
-        )
-        return UnitMean(fisher) if scale == "unit_mean" else fisher
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodConfig(abc.ABC):
-    """A method with its knobs, before it is fitted to a domain."""
-
-    @abc.abstractmethod
-    def build(self, domain: Domain[B]) -> Method[B]:
-        """The method for ``domain``, fresh.
-
-        Raises:
-            ConfigError: If a knob is out of range, or unknown to the domain.
-        """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finetune(MethodConfig):
-    """Trains on, with no protection: the lower baseline."""
-
-    def build(self, domain: Domain[B]) -> Method[B]:
-        """Null objects throughout."""
-        del domain
-        return Method()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +100,79 @@ class OnlineEWC(MethodConfig):
         )
 
 
-METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
-    {"finetune": Finetune, "l2": L2, "ewc": EWC, "online_ewc": OnlineEWC}
-)
-"""The methods by the name a config gives them."""
+@dataclass(frozen=True, kw_only=True)
+class SI(MethodConfig):
+    """Synaptic intelligence: Zenke, Poole & Ganguli (2017)."""
+
+    strength: float = 0.2
+    """Twice the paper's c, as its penalty has no 1/2; its authors use c = 0.1 for
+    permuted MNIST."""
+
+    damping: float = 0.1
+    """xi of eq. 5, in squared units of the parameters; its authors' value for
+    permuted MNIST."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """A quadratic penalty about the last solution, weighted by path integrals."""
+        del domain
+        penalty = QuadraticPenalty(self.strength, OnlineAnchor(decay=1.0))
+        return Method(
+            penalty=penalty, consolidation=PathIntegral(penalty, damping=self.damping)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAS(MethodConfig):
+    """Memory aware synapses: Aljundi et al. (2018). Needs no labels and no rewards."""
+
+    strength: float = 2.0
+    """Twice the paper's lambda, as its penalty has no 1/2; 1 in its code."""
+
+    importance_batches: int = 100
+    """Batches that the sensitivity is averaged over when a task is left; our choice."""
+
+    importance_scale: Scale = "raw"
+    """``raw``, as in the paper, or ``unit_mean``, which holds every task equally hard
+    however large its outputs are."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """A quadratic penalty, weighted by the outputs' summed sensitivity."""
+        sensitivity = OutputSensitivity(
+            inputs=domain.inputs,
+            max_batches=self.importance_batches,
+        )
+        penalty = QuadraticPenalty(self.strength, OnlineAnchor(decay=1.0))
+        importance = scaled(sensitivity, self.importance_scale)
+        return Method(
+            penalty=penalty, consolidation=AnchorByImportance(importance, penalty)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalMAS(MethodConfig):
+    """Memory aware synapses, local version: a Hebbian rule for each layer.
+
+    Aljundi et al. (2018). One forward pass, no gradient.
+    """
+
+    strength: float = 4.0
+    """Four times the paper's lambda: its penalty has no 1/2, our Hebbian rule no 2."""
+
+    importance_batches: int = 100
+    """Batches that the correlations are averaged over when a task is left; our
+    choice."""
+
+    importance_scale: Scale = "raw"
+    """``raw``, as in the paper, or ``unit_mean``, which holds every task equally hard
+    however large its activations are."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """A quadratic penalty, weighted by summed correlations of activations."""
+        correlation = LocalSensitivity(
+            inputs=domain.inputs, max_batches=self.importance_batches
+        )
+        penalty = QuadraticPenalty(self.strength, OnlineAnchor(decay=1.0))
+        importance = scaled(correlation, self.importance_scale)
+        return Method(
+            penalty=penalty, consolidation=AnchorByImportance(importance, penalty)
+        )

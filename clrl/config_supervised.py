@@ -1,0 +1,175 @@
+"""Every knob of a supervised run, as frozen dataclasses.
+
+Each field says its unit and where its default comes from. An *example* is one image
+with its label; the examples of a run are counted each time they are shown.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from clrl.checks import check_at_least, check_positive, check_share
+from clrl.config_common import CommonConfig
+from clrl.errors import ConfigError, unknown_name
+from clrl.recognition.recognisers import OracleRecogniser
+from clrl.summary import Measure
+from clrl.supervised.data import DATASETS
+from clrl.supervised.streams import STREAMS, StreamConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a learner is trained on each task."""
+
+    examples_per_task: int | None = None
+    """Training examples of each task, drawn once; null: all (1000 in Lopez-Paz and
+    Ranzato, 2017)."""
+
+    passes: int = 1
+    """Times that a visit shows each example, also called epochs (20 in Kirkpatrick et
+    al., 2017, table S1; 1 in Lopez-Paz and Ranzato, 2017)."""
+
+    visits_per_task: int = 1
+    """Visits to each task in the whole run (1 in all papers)."""
+
+    order: Literal["fixed", "random"] = "fixed"
+    """``fixed``: the tasks by their numbers, then again. ``random``: rounds of all
+    tasks, each in an order drawn from the seed."""
+
+    batch_size: int = 32
+    """Examples of a minibatch; our choice, not given in Kirkpatrick et al. (2017)."""
+
+    learning_rate: float = 1e-3
+    """Of the optimiser; constant (Kirkpatrick et al., 2017, table S1)."""
+
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """``sgd`` (Kirkpatrick et al., 2017), or ``adam`` (Zenke et al., 2017). Its state
+    is kept from task to task."""
+
+    momentum: float = 0.0
+    """Of sgd, 0 to 1; our choice, not given in Kirkpatrick et al. (2017)."""
+
+    max_grad_norm: float | None = None
+    """2-norm to which larger gradients are scaled down; null: never."""
+
+    memory_examples: int = 10_000
+    """Examples kept of each inferred task until it is left: those that its importance
+    is averaged over. A uniform sample where there are more; our choice."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError where a value is out of range."""
+        if self.examples_per_task is not None:
+            check_at_least("training.examples_per_task", self.examples_per_task, 1)
+        check_at_least("training.passes", self.passes, 1)
+        check_at_least("training.visits_per_task", self.visits_per_task, 1)
+        check_at_least("training.batch_size", self.batch_size, 1)
+        check_positive("training.learning_rate", self.learning_rate)
+        check_share("training.momentum", self.momentum)
+        check_at_least("training.memory_examples", self.memory_examples, 1)
+        if self.optimizer == "adam" and self.momentum:
+            raise ConfigError(
+                f"training.momentum is sgd's, got {self.momentum} with adam; leave it "
+                "at 0 or choose sgd."
+            )
+        if self.max_grad_norm is not None:
+            check_positive("training.max_grad_norm", self.max_grad_norm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLPConfig:
+    """The classifier: linear layers with ReLUs between them."""
+
+    hidden: tuple[int, ...] = (400, 400)
+    """Width of each hidden layer (Kirkpatrick et al., 2017, table S1, figure A); on the
+    command line with commas."""
+
+    input_dropout: float = 0.0
+    """Probability that a pixel is zeroed in training (0.2 in Kirkpatrick et al., 2017,
+    table S1, figure B)."""
+
+    hidden_dropout: float = 0.0
+    """Probability that a hidden unit is zeroed in training (0.5, ibid.)."""
+
+    task_input: bool = False
+    """Whether each task owns the first layer (the multimodal baseline of Lopez-Paz and
+    Ranzato, 2017)."""
+
+    task_head: bool = False
+    """Whether each task owns the last layer (multi-headed)."""
+
+    max_tasks: int = 32
+    """Tasks that there are own layers for; one more ends the run with an error."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError where a value is out of range."""
+        for width in self.hidden:
+            check_at_least("network.hidden", width, 1)
+        check_share("network.input_dropout", self.input_dropout)
+        check_share("network.hidden_dropout", self.hidden_dropout)
+        check_at_least("network.max_tasks", self.max_tasks, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisedRunConfig(CommonConfig):
+    """One run: a classifier, a method and a recogniser on tasks from one data set."""
+
+    dataset: str = "digits"
+    """What the tasks are made from, as ``clrl list datasets`` shows it."""
+
+    data_dir: Path | None = None
+    """Folder of the data set's files; null: the environment variable CLRL_DATA_DIR, or
+    else a cache of downloads."""
+
+    stream: StreamConfig = field(default_factory=STREAMS["permutations"])
+    """How tasks are made from the data set."""
+
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """How a learner is trained on each task."""
+
+    network: MLPConfig = field(default_factory=MLPConfig)
+    """The classifier."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError where a value is unknown, out of range or impossible."""
+        super().__post_init__()
+        if self.dataset not in DATASETS:
+            raise unknown_name("data set", self.dataset, DATASETS)
+        tasks = len(self.task_names)
+        is_told = isinstance(self.recogniser, OracleRecogniser)
+        if self.stream.told_tasks and not is_told:
+            raise ConfigError(
+                "the tasks of this stream can only be solved by a learner that is told "
+                "which one it is in, got another recogniser; set recogniser to oracle, "
+                "or stream.scenario to domain or class."
+            )
+        owns_layers = self.network.task_input or self.network.task_head
+        if is_told and owns_layers and tasks > self.network.max_tasks:
+            raise ConfigError(
+                f"network.max_tasks must be at least {tasks}, the number of tasks, got "
+                f"{self.network.max_tasks}; raise it."
+            )
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The tasks of the stream.
+
+        Raises:
+            ConfigError: The data set cannot be divided as the stream asks.
+        """
+        return self.stream.task_names(self.dataset, DATASETS[self.dataset].classes)
+
+    @property
+    def subject(self) -> tuple[str, ...]:
+        """Data set and stream."""
+        names = [name for name, cls in STREAMS.items() if isinstance(self.stream, cls)]
+        return ("_".join((self.dataset, *names)),)
+
+    @property
+    def rules(self) -> str:
+        """Data set, stream and its number of tasks."""
+        return f"{self.subject[0]}, {len(self.task_names)} tasks"
+
+    @property
+    def measure(self) -> Measure:
+        """Accuracy."""
+        return "accuracy"

@@ -1,0 +1,58 @@
+"""The methods a config can name: each is a choice for every seam of the learner."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from clrl.continual.methods.base import Domain, MethodConfig, Scale
+from clrl.continual.methods.baselines import Finetune
+from clrl.continual.methods.quadratic import (
+    EWC,
+    L2,
+    MAS,
+    SI,
+    LocalMAS,
+    OnlineEWC,
+)
+from clrl.continual.methods.remembering import AGEM, GEM, ExperienceReplay, Joint
+from clrl.continual.methods.snapshots import LwF, MeanIMM, ModeIMM
+
+__all__ = [
+    "AGEM",
+    "EWC",
+    "GEM",
+    "L2",
+    "MAS",
+    "METHODS",
+    "SI",
+    "Domain",
+    "ExperienceReplay",
+    "Finetune",
+    "Joint",
+    "LocalMAS",
+    "LwF",
+    "MeanIMM",
+    "MethodConfig",
+    "ModeIMM",
+    "OnlineEWC",
+    "Scale",
+]
+
+METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
+    {
+        "finetune": Finetune,
+        "l2": L2,
+        "ewc": EWC,
+        "online_ewc": OnlineEWC,
+        "si": SI,
+        "mas": MAS,
+        "mas_local": LocalMAS,
+        "lwf": LwF,
+        "imm_mean": MeanIMM,
+        "imm_mode": ModeIMM,
+        "gem": GEM,
+        "agem": AGEM,
+        "er": ExperienceReplay,
+        "joint": Joint,
+    }
+)
+"""The methods by the name a config gives them."""

@@ -1,0 +1,134 @@
+"""Methods that keep examples of earlier tasks.
+
+Each keeps copies of the batches it is given: see ``clrl.continual.memories`` for what
+that means on Atari.
+"""
+
+from dataclasses import dataclass
+
+from clrl.continual import replay
+from clrl.continual.episodic_memory import (
+    AveragedGradientEpisodicMemory,
+    GradientEpisodicMemory,
+)
+from clrl.continual.learner import Method
+from clrl.continual.memories import OneMemory, TaskMemories
+from clrl.continual.memory import latest, reservoir
+from clrl.continual.methods.base import Domain, MethodConfig
+from clrl.types import B
+
+
+@dataclass(frozen=True, kw_only=True)
+class GEM(MethodConfig):
+    """Gradient episodic memory: Lopez-Paz & Ranzato (2017)."""
+
+    examples_per_task: int = 256
+    """The last examples of each task that are kept (1 or more); the paper's value."""
+
+    margin: float = 0.5
+    """gamma: least weight of each past gradient once one is opposed, at least 0; the
+    paper's value, and its code's meaning."""
+
+    ridge: float = 1e-3
+    """Added to the diagonal of the Gram matrix, more than 0; the authors' code."""
+
+    memory_gib: float = 1.0
+    """GiB that all memories together may take; our choice."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """A constraint by the gradients of each earlier task's memory."""
+        memories: TaskMemories[B] = domain.memories(
+            TaskMemories,
+            examples=self.examples_per_task,
+            retention=latest,
+            memory_gib=self.memory_gib,
+        )
+        return Method(
+            rehearsal=replay.ExperienceReplay(memories, replay.nothing),
+            constraint=GradientEpisodicMemory(
+                memories, margin=self.margin, ridge=self.ridge
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AGEM(MethodConfig):
+    """Averaged gradient episodic memory: Chaudhry et al. (2019)."""
+
+    examples_per_task: int = 250
+    """Examples of each task that are kept (1 or more), a uniform sample of those seen;
+    the paper's 25 of each of MNIST's ten classes."""
+
+    reference_size: int = 256
+    """Examples of the reference batch, drawn at each step; the authors' code."""
+
+    memory_gib: float = 1.0
+    """GiB that all memories together may take; our choice."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """A constraint by the gradient of one batch from all earlier memories."""
+        memories: TaskMemories[B] = domain.memories(
+            TaskMemories,
+            examples=self.examples_per_task,
+            retention=reservoir,
+            memory_gib=self.memory_gib,
+        )
+        return Method(
+            rehearsal=replay.ExperienceReplay(memories, replay.nothing),
+            constraint=AveragedGradientEpisodicMemory(
+                memories, reference_size=self.reference_size
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperienceReplay(MethodConfig):
+    """Rehearsal from one reservoir: Chaudhry et al. (2019), On tiny episodic memories.
+
+    Each step trains on the batch and on as many remembered examples.
+    """
+
+    examples: int = 5_000
+    """Examples kept of all tasks together (1 or more), a uniform sample of those seen;
+    our choice."""
+
+    memory_gib: float = 1.0
+    """GiB that the memory may take; our choice."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """Rehearsal of examples drawn from everything that is remembered."""
+        memories: OneMemory[B] = domain.memories(
+            OneMemory,
+            examples=self.examples,
+            retention=reservoir,
+            memory_gib=self.memory_gib,
+        )
+        return Method(rehearsal=replay.ExperienceReplay(memories, replay.from_all))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint(MethodConfig):
+    """Trains on all tasks met so far alike: the upper baseline.
+
+    Each step minimises the mean loss over the batch and as many examples of every
+    earlier task, so its cost grows with the number of tasks.
+    """
+
+    examples_per_task: int = 60_000
+    """Examples of each task that are kept (1 or more): all of MNIST's. Of a task with
+    more, a uniform sample; examples that arrive again count again."""
+
+    memory_gib: float = 16.0
+    """GiB that all memories together may take; our choice."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """Rehearsal of as much from each earlier task as from the current one."""
+        memories: TaskMemories[B] = domain.memories(
+            TaskMemories,
+            examples=self.examples_per_task,
+            retention=reservoir,
+            memory_gib=self.memory_gib,
+        )
+        return Method(
+            rehearsal=replay.ExperienceReplay(memories, replay.from_each_earlier_task)
+        )

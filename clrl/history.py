@@ -1,0 +1,165 @@
+"""The records of a run for reading: what is frequent in columns, the rest as it is.
+
+A long run has millions of episodes and updates. As columns they take a twentieth of the
+memory, and what a report does with them is arithmetic on arrays.
+"""
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from clrl import records
+from clrl.records import Record
+
+# NumPy itself would make a "q" a longlong, which is not its int64.
+_TYPES = {"q": np.int64, "d": np.float64}
+
+
+class Episodes(NamedTuple):
+    """Records of kind ``episode``, in order.
+
+    Attributes:
+        agent_steps: When each ended.
+        visit: In which it ended.
+        returns: Raw.
+    """
+
+    agent_steps: Int64[np.ndarray, "E"]
+    visit: Int64[np.ndarray, "E"]
+    returns: Float64[np.ndarray, "E"]
+
+    def of_visit(self, visit: int) -> "Episodes":
+        """Those of one visit."""
+        return Episodes(*(column[self.visit == visit] for column in self))
+
+
+class Updates(NamedTuple):
+    """Records of kind ``train``, in order: means over some updates each.
+
+    Attributes:
+        agent_steps: When each was written.
+        visit: In which.
+        loss: Mean objective, without the penalty.
+        penalty: Mean penalty.
+        penalty_gradient_ratio: 2-norm of the penalty's gradient over the objective's;
+            NaN where the run did not record it.
+    """
+
+    agent_steps: Int64[np.ndarray, "U"]
+    visit: Int64[np.ndarray, "U"]
+    loss: Float64[np.ndarray, "U"]
+    penalty: Float64[np.ndarray, "U"]
+    penalty_gradient_ratio: Float64[np.ndarray, "U"]
+
+    def of_visit(self, visit: int) -> "Updates":
+        """Those of one visit."""
+        return Updates(*(column[self.visit == visit] for column in self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What happened in a run.
+
+    Attributes:
+        events: All records but episodes and updates, in order.
+        episodes: Of training.
+        updates: Of training.
+        agent_steps: Of training that the records cover.
+        guards: When and what the guards of training said, in order.
+        unknown: Number of records by kind of which this version of clrl knows nothing.
+    """
+
+    events: tuple[Record, ...]
+    episodes: Episodes
+    updates: Updates
+    agent_steps: int
+    guards: tuple[tuple[int, str], ...]
+    unknown: dict[str, int]
+
+
+def history_of(run: Iterable[Record]) -> History:
+    """The history that some records tell."""
+    columns = _Columns()
+    for record in run:
+        columns.add(records.to_fields(record))
+    return columns.history()
+
+
+def read_history(path: Path) -> History:
+    """The history in a file of records; a last line that was cut off is left out.
+
+    Raises:
+        CheckpointError: A line before the last is not a record.
+    """
+    columns = _Columns()
+    add = columns.add
+    for number, fields in records.read_lines(path):
+        try:
+            add(fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise records.damaged(path, number, error) from error
+    return columns.history()
+
+
+class _Columns:
+    """Collects records that come as they are in the file."""
+
+    def __init__(self) -> None:
+        self._events: list[Record] = []
+        self._episodes = (array("q"), array("q"), array("d"))
+        self._updates = (array("q"), array("q"), array("d"), array("d"), array("d"))
+        self._guards: list[tuple[int, str]] = []
+        self._unknown: Counter[str] = Counter()
+
+    def add(self, fields: dict[str, Any]) -> None:
+        """Takes in the record with these values by name."""
+        kind, agent_steps = fields["kind"], fields["agent_steps"]
+        if kind == "episode":
+            steps, visit, returns = self._episodes
+            returns.append(fields["return"])
+            visit.append(fields["visit"])
+            steps.append(agent_steps)
+        elif kind == "train":
+            steps, visit, loss, penalty, ratio = self._updates
+            loss.append(fields["loss"])
+            penalty.append(fields["penalty"])
+            known_ratio = fields.get("penalty_gradient_ratio")
+            ratio.append(math.nan if known_ratio is None else known_ratio)
+            visit.append(fields["visit"])
+            steps.append(agent_steps)
+        elif kind == "guard":
+            self._guards.append((agent_steps, str(fields["message"])))
+        elif records.is_known(kind):
+            self._events.append(records.from_fields(fields))
+        else:
+            self._unknown[str(kind)] += 1
+
+    def history(self) -> History:
+        """What came so far."""
+        return History(
+            events=tuple(self._events),
+            episodes=Episodes(
+                *(np.frombuffer(x, _TYPES[x.typecode]) for x in self._episodes)
+            ),
+            updates=Updates(
+                *(np.frombuffer(x, _TYPES[x.typecode]) for x in self._updates)
+            ),
+            agent_steps=self._last_step(),
+            guards=tuple(self._guards),
+            unknown=dict(self._unknown),
+        )
+
+    def _last_step(self) -> int:
+        steps = (
+            self._episodes[0],
+            self._updates[0],
+            [event.agent_steps for event in self._events],
+        )
+        return max(max(column, default=0) for column in steps)

@@ -1,0 +1,139 @@
+"""The numbers of a run that matter most, each with what it means in plain words."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from clrl.report.tables import number
+from clrl.summary import RecognitionSummary, Summary
+
+
+class Headline(NamedTuple):
+    """One number.
+
+    Attributes:
+        name: Of the measure.
+        value: As it is shown.
+        meaning: One sentence.
+    """
+
+    name: str
+    value: str
+    meaning: str
+
+
+def headlines(summary: Summary) -> list[Headline]:
+    """Scores and transfer first, then recognition."""
+    return [
+        Headline("ACC", number(summary.acc), _acc(summary)),
+        Headline("Total clipped", number(summary.total_clipped), _total(summary)),
+        Headline("BWT", _signed(summary.bwt), _bwt(summary.bwt)),
+        Headline("Forgetting", number(summary.forgetting), _forgetting(summary)),
+        Headline("FWT", _signed(summary.fwt), _fwt(summary.fwt)),
+        Headline("Learnt", _learned(summary), _learned_meaning(summary)),
+        Headline("ARI", number(summary.recognition.ari), _ari(summary.recognition)),
+        Headline(
+            "Tasks inferred",
+            str(summary.recognition.contexts),
+            " ".join(_contexts(summary)),
+        ),
+    ]
+
+
+def _acc(summary: Summary) -> str:
+    if math.isnan(summary.acc):
+        return "Mean final score; unknown, as no game here has a human score."
+    games = sum(not math.isnan(score) for score in summary.human_normalised[-1])
+    return (
+        f"Mean final score over {games} {_games(games)}, where 0 is random play and 1 "
+        "is a human."
+    )
+
+
+def _total(summary: Summary) -> str:
+    return (
+        f"Sum of the final scores over games, each counted as 1 at most; a human in "
+        f"every game would have {len(summary.tasks)}."
+    )
+
+
+def _bwt(bwt: float) -> str:
+    if math.isnan(bwt):
+        return "Not known yet: it needs a game that was not the last one trained."
+    if _is_zero(bwt):
+        moved = "kept its score"
+    else:
+        moved = f"{'lost' if bwt < 0 else 'gained'} {number(abs(bwt))}"
+    return (
+        f"From the end of its last visit to the end of the run, a game {moved} on "
+        "average."
+    )
+
+
+def _forgetting(summary: Summary) -> str:
+    if math.isnan(summary.forgetting):
+        return "Not known yet: it needs a game that was not the last one trained."
+    return "Mean drop of a game from its best earlier score to its final one."
+
+
+def _fwt(fwt: float) -> str:
+    if math.isnan(fwt):
+        return "Not known yet: it needs a second game."
+    if _is_zero(fwt):
+        played = "as well as"
+    else:
+        played = f"{number(abs(fwt))} {'better' if fwt > 0 else 'worse'} than"
+    return (
+        f"Just before its first visit, a game was played {played} by the untrained "
+        "network, on average."
+    )
+
+
+def _learned(summary: Summary) -> str:
+    visited = {visit.game for visit in summary.visits}
+    return f"{len(summary.learned)} of {len(visited)}"
+
+
+def _learned_meaning(summary: Summary) -> str:
+    if not summary.random_policy:
+        return "Not known: no random policy was played for comparison."
+    which = f" ({', '.join(summary.learned)})" if summary.learned else ""
+    return (
+        "Games whose training returns in their last visit were above random play by "
+        f"3 standard errors{which}."
+    )
+
+
+def _ari(found: RecognitionSummary) -> str:
+    if math.isnan(found.ari):
+        return "Not known before the first step."
+    return (
+        "Agreement of the inferred with the true task over all steps: 1 is perfect, 0 "
+        "is chance."
+    )
+
+
+def _contexts(summary: Summary) -> Iterator[str]:
+    found, games = summary.recognition, len(summary.tasks)
+    yield (
+        f"For {games} {_games(games)}; {found.contexts_of_at_least_1_percent} of them "
+        "held 1 % of the steps or more."
+    )
+    if not math.isnan(found.delay_steps):
+        yield (
+            f"After a switch the right one was found within {found.delay_steps:,.0f} "
+            "agent steps (median)."
+        )
+
+
+def _signed(value: float) -> str:
+    plus = "+" if value > 0 and not _is_zero(value) else ""
+    return f"{plus}{number(value)}"
+
+
+def _is_zero(value: float) -> bool:
+    return number(abs(value)) == number(0.0)
+
+
+def _games(count: int) -> str:
+    return "game" if count == 1 else "games"

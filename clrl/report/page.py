@@ -1,0 +1,231 @@
+"""A run as one page that needs nothing else: no network, no scripts, no other files."""
+
+import functools
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from clrl.evaluation.human_scores import normalised
+from clrl.evaluation.recognition import contingency
+from clrl.report import figures
+from clrl.report.findings import findings
+from clrl.report.headlines import headlines
+from clrl.report.media import plays
+from clrl.report.retention import retention
+from clrl.report.run_data import RunData, flat, read_run
+from clrl.report.score_matrix import COLOURS
+from clrl.report.tables import number, plus_minus, score
+from clrl.summary import timelines
+
+MOST_BYTES = 5_000_000
+"""Size that a report stays below, whatever there is to show."""
+
+# The colours of COLOURS for a dark page: as far apart, and lighter.
+DARK_COLOURS = (
+    "#56A0D8",
+    "#F0B53C",
+    "#2CC295",
+    "#DD94BE",
+    "#F0824A",
+    "#86CBF0",
+    "#BFA25A",
+    "#A6A6A6",
+    "#9A8FE0",
+    "#5FB874",
+)
+
+
+def write_report(run_path: Path, output: Path | None = None) -> Path:
+    """Writes the report of a run, finished or not.
+
+    Args:
+        run_path: Directory of the run.
+        output: Where the report goes; by default ``report.html`` beside the records.
+
+    Returns:
+        Where it went.
+
+    Raises:
+        ConfigError: There is no run.
+        CheckpointError: A record before the last is damaged.
+    """
+    run = read_run(run_path)
+    path = output or run.directory.report
+    path.write_text(page(run), encoding="utf-8")
+    return path
+
+
+def page(run: RunData) -> str:
+    """The report as HTML."""
+    parts = _parts(run)
+    template = _environment().get_template("report.html")
+    without_play = template.render(parts, plays=[])
+    room_bytes = MOST_BYTES - len(without_play.encode()) - 10_000
+    found = plays(run.directory.videos, run.games, room_bytes)
+    return template.render(parts, plays=found) if found else without_play
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("clrl.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "score": score,
+        "plus_minus": plus_minus,
+        "is_nan": math.isnan,
+    }
+    return environment
+
+
+def _parts(run: RunData) -> dict[str, Any]:
+    """What the template shows, by name."""
+    summary = run.summary
+    return {
+        "run": run,
+        "summary": summary,
+        "method": run.config["method"],
+        "facts": _facts(run),
+        "findings": findings(run),
+        "headlines": headlines(summary) if summary else [],
+        "matrix": _matrix(run),
+        "retention": retention(summary) if summary else [],
+        "curves": [figures.learning_curve(run, i) for i in range(len(run.games))],
+        "retention_chart": _retention_chart(run),
+        "timeline": figures.recognition_timeline(run),
+        "contingency": _contingency(run),
+        "penalty_curve": figures.penalty_curve(run),
+        "costs": _costs(run),
+        "config": list(flat(run.config)),
+        "provenance": list(flat(run.provenance)),
+        "colours": COLOURS,
+        "dark_colours": DARK_COLOURS,
+    }
+
+
+class _Cell(NamedTuple):
+    """A score in the matrix; ``heat`` is its human-normalised value from 0 to 1."""
+
+    raw: float
+    human: float
+    heat: float
+    is_trained: bool
+
+
+class _Row(NamedTuple):
+    """A stage; ``game`` is the position of the game just played, -1 before training."""
+
+    stage: str
+    game: int
+    cells: list[_Cell]
+
+
+def _matrix(run: RunData) -> list[_Row]:
+    trained = [-1, *(run.games.index(visit.game) for visit in run.visits)]
+    rows = []
+    for stage, raw, game in zip(run.stages, run.scores, trained, strict=False):
+        human = [normalised(*each) for each in zip(run.games, raw, strict=True)]
+        cells = [
+            _Cell(
+                raw=float(r),
+                human=h,
+                heat=0.0 if math.isnan(h) else min(1.0, max(0.0, h)),
+                is_trained=column == game,
+            )
+            for column, (r, h) in enumerate(zip(raw, human, strict=True))
+        ]
+        rows.append(_Row(stage, game, cells))
+    return rows
+
+
+def _retention_chart(run: RunData) -> str:
+    rows = retention(run.summary) if run.summary else []
+    is_known = any(not math.isnan(row.human_change) for row in rows)
+    return figures.retention_chart(rows) if is_known else ""
+
+
+def _contingency(run: RunData) -> list[tuple[str, list[tuple[int, float]]]]:
+    """For each game, its largest inferred tasks with their share of its steps."""
+    known = timelines(run.history, run.games)
+    if known is None:
+        return []
+    steps = contingency(*known, run.history.agent_steps)
+    rows = []
+    for game, row in zip(run.games, steps, strict=False):
+        if not row.sum():
+            continue
+        order = np.argsort(-row, kind="stable")[:5]
+        shares = [(int(label), float(row[label] / row.sum())) for label in order]
+        rows.append((game, [(label, share) for label, share in shares if share > 0]))
+    return rows
+
+
+def _facts(run: RunData) -> list[tuple[str, str]]:
+    """What was run, in the words of its config."""
+    config = run.config
+    sequence = config["sequence"]
+    network = config.get("network", {})
+    options = {k: v for k, v in config["method"].items() if k != "name"}
+    shown = ", ".join(f"{name} {value}" for name, value in options.items())
+    return [
+        ("games", ", ".join(run.games)),
+        ("method", f"{run.description.method}{f' ({shown})' if shown else ''}"),
+        ("recogniser", run.description.recogniser),
+        ("protocol", run.provenance.get("protocol", run.description.protocol)),
+        (
+            "sequence",
+            f"{sequence['visits_per_game']} visits to each game, "
+            f"{sequence['visit_steps']:,} agent steps each, "
+            f"{sequence.get('order', 'fixed')} order, {sequence['num_envs']} "
+            "environments",
+        ),
+        (
+            "network",
+            f"{network.get('name', 'not known')}, "
+            f"{sequence.get('frame_size', '?')} x {sequence.get('frame_size', '?')} "
+            "pixels",
+        ),
+        ("seed", str(run.description.seed)),
+    ]
+
+
+def _costs(run: RunData) -> list[tuple[str, str]]:
+    """What the run took; what is not known is left out, with its reason."""
+    steps = run.history.agent_steps
+    seconds = run.summary.seconds if run.summary else math.nan
+    costs = [
+        ("agent steps", f"{steps:,}"),
+        ("training episodes", f"{len(run.history.episodes.returns):,}"),
+    ]
+    updates = run.facts.get("updates")
+    if updates is not None:
+        costs.append(("updates", f"{updates:,}"))
+    if math.isnan(seconds):
+        costs.append(("time", "not known: it is written when a run ends"))
+    else:
+        costs.append(("time, evaluation included", _duration(seconds)))
+        costs.append(("agent steps per second", score(steps / seconds)))
+    files = (("records", run.directory.records), ("agent", run.directory.checkpoint))
+    costs += [(f"size of {name}", _size(path)) for name, path in files if path.exists()]
+    return costs
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _size(path: Path) -> str:
+    files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]
+    return f"{sum(f.stat().st_size for f in files) / 1e6:,.1f} MB"

@@ -1,0 +1,186 @@
+"""All that the files of a run say, for its report."""
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from jaxtyping import Float64
+
+from clrl import records
+from clrl.errors import ConfigError
+from clrl.history import History, history_of, read_history
+from clrl.run_directory import RunDirectory
+from clrl.summary import (
+    RunDescription,
+    Summary,
+    is_summarisable,
+    known_scores,
+    of_kind,
+    stage_names,
+    summarise_history,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """A run, finished or not.
+
+    Attributes:
+        directory: Where its files are.
+        config: The resolved config, sections as mappings.
+        provenance: What it was made with; empty where that is not known.
+        description: Of the config.
+        history: What happened.
+        summary: The results; None before every game has been scored.
+        facts: What the checkpoint says of the agent, such as ``updates``; empty without
+            a checkpoint.
+        stopped: Why it ended early, in words; None where nothing was written about it.
+        is_cut_off: Whether its last record was being written when it stopped.
+    """
+
+    directory: RunDirectory
+    config: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    description: RunDescription
+    history: History
+    summary: Summary | None
+    facts: Mapping[str, Any]
+    stopped: str | None
+    is_cut_off: bool
+
+    @property
+    def games(self) -> tuple[str, ...]:
+        """In the order of the score matrix's columns."""
+        return self.description.games
+
+    @functools.cached_property
+    def visits(self) -> list[records.Visit]:
+        """Those that have begun."""
+        return of_kind(self.history.events, records.Visit)
+
+    @functools.cached_property
+    def scores(self) -> Float64[np.ndarray, "S T"]:
+        """Mean raw returns by stage and game, NaN where a game was not scored."""
+        return known_scores(self.history.events, self.games)
+
+    @property
+    def stages(self) -> list[str]:
+        """Names of the rows of ``scores``."""
+        names = ["before", *stage_names(visit.game for visit in self.visits)]
+        return names[: len(self.scores)]
+
+    @property
+    def planned_visits(self) -> int:
+        """Visits that the config asks for."""
+        return len(self.games) * int(self.config["sequence"]["visits_per_game"])
+
+    @property
+    def planned_agent_steps(self) -> int:
+        """Agent steps that the config asks for, each visit in whole vector steps."""
+        sequence = self.config["sequence"]
+        num_envs = int(sequence["num_envs"])
+        vector_steps = -(-int(sequence["visit_steps"]) // num_envs)
+        return self.planned_visits * vector_steps * num_envs
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all games were scored after the last visit of the plan."""
+        is_scored = ~np.isnan(self.scores).any(axis=1)
+        return bool(len(is_scored) == self.planned_visits + 1 and is_scored[-1])
+
+
+def read_run(path: Path) -> RunData:
+    """What the files in a run's directory say.
+
+    Raises:
+        ConfigError: There is no run at ``path``, or its config is not one of a run on
+            games.
+        CheckpointError: A record before the last is damaged.
+    """
+    directory = RunDirectory.open(path)
+    config = _read_config(directory.config)
+    description = _describe(directory.config, config)
+    known = _read_json(directory.summary)
+    if directory.records.exists():
+        history = read_history(directory.records)
+        is_cut_off = records.is_cut_off(directory.records)
+    else:
+        history, is_cut_off = history_of(()), False
+    summary = None
+    if is_summarisable(history.events, description.games):
+        seconds = known.get("seconds")
+        summary = summarise_history(
+            history, description, float("nan") if seconds is None else seconds
+        )
+    return RunData(
+        directory=directory,
+        config=config,
+        provenance=_read_json(directory.provenance),
+        description=description,
+        history=history,
+        summary=summary,
+        facts=_read_json(directory.checkpoint / "manifest.json").get("facts", {}),
+        stopped=_read_stopped(directory),
+        is_cut_off=is_cut_off,
+    )
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Each value of a config as text, by its dotted key."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield f"{prefix}{name}", "null" if shown is None else str(shown)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    # Building a RunConfig would import torch.
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"cannot read the config {path}: {reason}") from None
+    return config if isinstance(config, dict) else {}
+
+
+def _describe(path: Path, config: Mapping[str, Any]) -> RunDescription:
+    if config.get("domain") == "supervised":
+        raise ConfigError(
+            f"expected a run on games, got {path.parent}, which is supervised; its "
+            "results are in scores.png, summary.json and TensorBoard."
+        )
+    try:
+        return RunDescription(
+            games=tuple(config["games"]),
+            method=config["method"]["name"],
+            recogniser=config["recogniser"]["name"],
+            protocol=config["sequence"]["protocol"],
+            seed=config["seed"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ConfigError(
+            f"a report needs the resolved config of a run on games, got {path}, which "
+            f"lacks {error}; name the directory that clrl train made."
+        ) from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A file that a run in progress, or a copy of a run, may not have."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _read_stopped(directory: RunDirectory) -> str | None:
+    if not directory.stopped.is_file():
+        return None
+    return directory.stopped.read_text(encoding="utf-8").strip()

@@ -1,0 +1,227 @@
+"""Puts a supervised run together from its config, trains, and keeps what comes out."""
+
+import sys
+from contextlib import closing
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from clrl import config_file
+from clrl.checkpoint import read_checkpoint, write_checkpoint
+from clrl.config_supervised import SupervisedRunConfig, TrainingConfig
+from clrl.continual.learner import ContinualLearner
+from clrl.continual.methods import Domain
+from clrl.errors import ClrlError, ConfigError, DivergenceError
+from clrl.progress import Listener
+from clrl.records import Evaluation, RecordWriter
+from clrl.run_directory import RunDirectory
+from clrl.seeding import stream_number
+from clrl.supervised.data import DATASETS, Dataset
+from clrl.supervised.evaluate import score_tasks
+from clrl.supervised.network import MLP, ClassMask
+from clrl.supervised.objective import STATISTICS, CrossEntropy
+from clrl.supervised.recorder import Recorder, describe, evaluation_record
+from clrl.supervised.stream import (
+    ExampleBatch,
+    TaskStream,
+    fixed_order,
+    random_order,
+)
+from clrl.supervised.train import Memories, Trainer
+
+
+def check(config: SupervisedRunConfig) -> None:
+    """Nothing: what can be checked before the data are read, the config has checked."""
+    del config
+
+
+def train(
+    config: SupervisedRunConfig, directory: RunDirectory, listener: Listener
+) -> None:
+    """Trains on the whole stream and saves the classifier.
+
+    Raises:
+        DataError: A file of the data set is missing, altered, or cannot be fetched.
+        DivergenceError: Loss, penalty or gradient stopped being finite; records are
+            kept, and no checkpoint of the broken weights is written.
+        ConfigError: The data set cannot be divided as the config asks, or the
+            recogniser found more tasks than the network has room for; a checkpoint of
+            where the run was is kept.
+        KeyboardInterrupt: After a checkpoint of where the run was.
+    """
+    # Dropout draws from torch's global generator.
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        trainer = make_trainer(config)
+        stream = trainer.stream
+        directory.write_provenance(
+            protocol=config.rules, command=sys.argv, data_md5s=stream.dataset.md5s
+        )
+        listener.message(f"{config.rules}, {stream.total_examples:,} examples")
+        with (
+            closing(SummaryWriter(str(directory.tensorboard))) as tensorboard,
+            RecordWriter(directory.records) as writer,
+        ):
+            recorder = Recorder(writer.write, tensorboard, listener)
+            try:
+                trainer.learn(recorder)
+            except DivergenceError:
+                raise  # the weights are broken
+            except (KeyboardInterrupt, ClrlError):
+                save(trainer, directory)
+                raise
+            save(trainer, directory)
+
+
+def evaluate(
+    directory: RunDirectory, episodes: int | None, listener: Listener
+) -> list[Evaluation]:
+    """Scores all tasks of a run with its saved classifier.
+
+    Args:
+        directory: Of the run.
+        episodes: Must be None: an accuracy is over the whole test set.
+        listener: Is told each score.
+
+    Raises:
+        ConfigError: Episodes are asked for.
+        CheckpointError: There is no checkpoint, or it was altered.
+        DataError: A file of the data set is missing, altered, or cannot be fetched.
+    """
+    if episodes is not None:
+        raise ConfigError(
+            "--episodes is for games, got a supervised run, whose accuracies are over "
+            "the whole test sets; leave it out."
+        )
+    config = config_file.read_config(directory.config)
+    assert isinstance(config, SupervisedRunConfig)
+    trainer = make_trainer(config)
+    load(trainer, directory)
+    stream = trainer.stream
+    evaluations = []
+    for score in score_tasks(trainer):
+        listener.message(describe(score))
+        evaluations.append(
+            evaluation_record(score, stream.total_examples, len(stream.visits))
+        )
+    return evaluations
+
+
+def make_trainer(config: SupervisedRunConfig) -> Trainer:
+    """A freshly initialised classifier for the config's stream.
+
+    Raises:
+        DataError: A file of the data set is missing, altered, or cannot be fetched.
+        ConfigError: The data set cannot be divided as the config asks.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    device = _device(config.device)
+    dataset = DATASETS[config.dataset].load(config.data_dir).to(device)
+    stream = make_stream(config, dataset)
+    return Trainer(
+        stream=stream,
+        learner=make_learner(config, stream, device),
+        recogniser=config.recogniser,
+        memories=Memories(
+            examples=config.training.memory_examples,
+            batch_size=config.training.batch_size,
+        ),
+        seed=config.seed,
+    )
+
+
+def make_stream(config: SupervisedRunConfig, dataset: Dataset) -> TaskStream:
+    """The tasks to learn.
+
+    Raises:
+        ConfigError: The data set cannot be divided as the config asks.
+    """
+    image_shape = dataset.train.images.shape[1:]
+    tasks = config.stream.build(dataset.name, dataset.classes, image_shape, config.seed)
+    training = config.training
+    visits = fixed_order(len(tasks), training.visits_per_task)
+    if training.order == "random":
+        visits = random_order(len(tasks), training.visits_per_task, config.seed)
+    return TaskStream(
+        dataset=dataset,
+        tasks=tasks,
+        visits=visits,
+        batch_size=training.batch_size,
+        passes=training.passes,
+        examples_per_task=training.examples_per_task,
+        seed=config.seed,
+    )
+
+
+def make_learner(
+    config: SupervisedRunConfig, stream: TaskStream, device: torch.device
+) -> ContinualLearner[ExampleBatch]:
+    """A network with initial weights from the seed, its optimiser and its method."""
+    network = make_network(config, stream).to(device)
+    generator = torch.Generator(device).manual_seed(config.seed)
+    domain = Domain(statistics=STATISTICS, batch_type=ExampleBatch, generator=generator)
+    max_grad_norm = config.training.max_grad_norm
+    return ContinualLearner(
+        network=network,
+        optimizer=_optimizer(config.training, network),
+        objective=CrossEntropy(),
+        method=config.method.build(domain),
+        max_grad_norm=float("inf") if max_grad_norm is None else max_grad_norm,
+    )
+
+
+def make_network(config: SupervisedRunConfig, stream: TaskStream) -> MLP:
+    """A network with initial weights from the seed."""
+    n_outputs = stream.n_outputs
+    answers = range(n_outputs)
+    allowed = torch.tensor(
+        [[a in task.classes for a in answers] for task in stream.tasks]
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed + stream_number("network"))
+        return MLP(
+            stream.dataset.train.images.shape[1:],
+            n_outputs,
+            config.network.hidden,
+            input_dropout=config.network.input_dropout,
+            hidden_dropout=config.network.hidden_dropout,
+            task_input=config.network.task_input,
+            task_head=config.network.task_head,
+            max_tasks=config.network.max_tasks,
+            mask=ClassMask(allowed) if config.stream.told_tasks else None,
+        )
+
+
+def save(trainer: Trainer, directory: RunDirectory) -> None:
+    """Writes weights, and all the trainer knows about its tasks."""
+    write_checkpoint(
+        directory.checkpoint,
+        {"network": trainer.network.state_dict(), "continual": trainer.state_dict()},
+        {"agent_steps": trainer.examples, "updates": trainer.updates},
+    )
+
+
+def load(trainer: Trainer, directory: RunDirectory) -> None:
+    """Restores what ``save`` wrote.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or it was altered.
+    """
+    parts = read_checkpoint(directory.checkpoint)
+    trainer.network.load_state_dict(parts["network"])
+    trainer.load_state_dict(parts["continual"])
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _optimizer(training: TrainingConfig, network: MLP) -> torch.optim.Optimizer:
+    if training.optimizer == "adam":
+        return torch.optim.Adam(network.parameters(), lr=training.learning_rate)
+    return torch.optim.SGD(
+        network.parameters(), lr=training.learning_rate, momentum=training.momentum
+    )

@@ -1,0 +1,1 @@
+"""Supervised continual learning: tasks made of images with labels."""

@@ -1,0 +1,74 @@
+"""Accuracies on tasks, without learning."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+
+from clrl.supervised.stream import ExampleBatch
+from clrl.supervised.train import Trainer
+from clrl.types import TaskId
+
+BATCH_SIZE = 1_000
+"""Test examples that go through the network at a time."""
+
+PROBE_EXAMPLES = 256
+"""Test examples that a recogniser sees before it names the task."""
+
+
+class TaskScore(NamedTuple):
+    """What testing one task gave.
+
+    Attributes:
+        name: Of the task.
+        label: The inferred task under which it was tested.
+        accuracy: Share of its test examples that were classified correctly.
+        examples: Their number.
+    """
+
+    name: str
+    label: TaskId
+    accuracy: float
+    examples: int
+
+
+def score_tasks(trainer: Trainer) -> Iterator[TaskScore]:
+    """The accuracy on the whole test set of each task, under the task that is inferred.
+
+    The recogniser is frozen: it sees some of the test images, names the best known
+    task, and learns nothing. An oracle is told the truth.
+    """
+    for task, described in enumerate(trainer.stream.tasks):
+        label = _label(trainer, task)
+        examples = trainer.stream.test(task)
+        batch = ExampleBatch.of(examples, label)
+        is_right = _predicted(trainer, batch) == batch.labels
+        yield TaskScore(
+            described.name, label, float(is_right.double().mean()), len(batch.labels)
+        )
+
+
+def _predicted(trainer: Trainer, batch: ExampleBatch) -> torch.Tensor:
+    """The most probable class of each example."""
+    network = trainer.network
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            pieces = zip(
+                torch.split(batch.inputs, BATCH_SIZE),
+                torch.split(batch.task, BATCH_SIZE),
+                strict=True,
+            )
+            return torch.cat(
+                [trainer.learner.predict(*piece).argmax(1) for piece in pieces]
+            )
+    finally:
+        network.train(was_training)
+
+
+def _label(trainer: Trainer, task: TaskId) -> TaskId:
+    recogniser = trainer.recogniser_config.build(lambda: task)
+    recogniser.load_state_dict(trainer.recogniser.state_dict())
+    images = trainer.stream.test(task).images[:PROBE_EXAMPLES]
+    return recogniser.recognise(images[:, None].cpu().numpy())

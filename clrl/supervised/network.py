@@ -1,0 +1,150 @@
+"""Fully connected networks, parts of which each task may own."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from clrl.continual.network import ContinualNetwork, TaskOwned
+from clrl.errors import ConfigError
+
+MASKED = -1e4
+"""The logit of a class that may not be answered: its probability is exactly 0.
+
+Finite, because an infinite one would turn 0 times its logarithm into NaN.
+"""
+
+
+class TaskLinear(TaskOwned):
+    """A linear layer for each task.
+
+    Each task's is a module of its own, so that an optimiser with momentum leaves absent
+    tasks alone.
+    """
+
+    def __init__(self, features: int, outputs: int, tasks: int) -> None:
+        """Independent layers for ``tasks`` tasks."""
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(features, outputs) for _ in range(tasks))
+        self._outputs = outputs
+
+    def forward(
+        self, x: Float[Tensor, "B F"], task: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B O"]:
+        """Each example through its own task's layer."""
+        present = torch.unique(task).tolist()
+        if len(present) == 1:
+            outputs: Tensor = self.layers[present[0]](x)
+            return outputs
+        outputs = x.new_empty(len(x), self._outputs)
+        for one in present:
+            rows = (task == one).nonzero()[:, 0]
+            outputs = outputs.index_copy(0, rows, self.layers[one](x[rows]))
+        return outputs
+
+
+class AllClasses(nn.Module):
+    """Every class may be answered in every task."""
+
+    def forward(
+        self, logits: Float[Tensor, "B C"], task: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B C"]:
+        """``logits``, as they came."""
+        del task
+        return logits
+
+
+class ClassMask(nn.Module):
+    """Only some classes may be answered in each task."""
+
+    allowed: Bool[Tensor, "T C"]
+
+    def __init__(self, allowed: Bool[Tensor, "T C"]) -> None:
+        """``allowed`` says which classes each task has."""
+        super().__init__()
+        self.register_buffer("allowed", allowed, persistent=False)
+
+    def forward(
+        self, logits: Float[Tensor, "B C"], task: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B C"]:
+        """``logits``, those of the task's other classes at ``MASKED``."""
+        return logits.masked_fill(~self.allowed[task], MASKED)
+
+
+class MLP(ContinualNetwork):
+    """Linear layers with ReLUs between them, dropout behind the input and each ReLU."""
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        n_outputs: int,
+        hidden: Sequence[int],
+        *,
+        input_dropout: float = 0.0,
+        hidden_dropout: float = 0.0,
+        task_input: bool = False,
+        task_head: bool = False,
+        max_tasks: int = 1,
+        mask: nn.Module | None = None,
+    ) -> None:
+        """PyTorch's initial weights, uniform in ±1/√fan_in.
+
+        Args:
+            image_shape: Of one image.
+            n_outputs: Number of labels.
+            hidden: Width of each hidden layer; none: a linear classifier.
+            input_dropout: Probability that a pixel is zeroed in training.
+            hidden_dropout: Probability that a hidden unit is zeroed in training.
+            task_input: Whether each task owns its first layer.
+            task_head: Whether each task owns its last layer.
+            max_tasks: Tasks that may own layers.
+            mask: Of the logits, by task; None: ``AllClasses``.
+        """
+        super().__init__()
+        widths = [prod(image_shape), *hidden, n_outputs]
+        last = len(widths) - 2
+        self.layers = nn.ModuleList()
+        for i, (features, outputs) in enumerate(pairwise(widths)):
+            owned = (task_input and i == 0) or (task_head and i == last)
+            self.layers.append(
+                TaskLinear(features, outputs, max_tasks)
+                if owned
+                else nn.Linear(features, outputs)
+            )
+        self.input_dropout = nn.Dropout(input_dropout)
+        self.hidden_dropout = nn.Dropout(hidden_dropout)
+        self.mask = AllClasses() if mask is None else mask
+        self._max_tasks = max_tasks if task_input or task_head else None
+
+    def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B C"]:
+        """Logits of ``inputs`` [B, ...]; bytes are scaled from 0..255 to 0..1."""
+        x = inputs.flatten(1).float()
+        if inputs.dtype == torch.uint8:
+            x = x / 255
+        x = self.input_dropout(x)
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = self.hidden_dropout(torch.relu(_applied(layer, x, task)))
+        logits: Tensor = self.mask(_applied(last, x, task), task)
+        return logits
+
+    def require_room(self, task: int) -> None:
+        """Checks that the network can serve ``task``, counted from 0.
+
+        Raises:
+            ConfigError: Tasks own layers, and there are no more.
+        """
+        if self._max_tasks is not None and task >= self._max_tasks:
+            raise ConfigError(
+                f"the network has room for {self._max_tasks} tasks, got task {task} "
+                "(counted from 0); raise network.max_tasks, or let the recogniser make "
+                "fewer contexts."
+            )
+
+
+def _applied(layer: nn.Module, x: Tensor, task: Tensor) -> Tensor:
+    outputs: Tensor = layer(x, task) if isinstance(layer, TaskLinear) else layer(x)
+    return outputs

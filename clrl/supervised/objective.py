@@ -1,0 +1,33 @@
+"""Classification as a domain: the loss of an example, and what its Fisher is of."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from clrl.continual.importance import LogLikelihood, empirical, exact, sampled
+from clrl.continual.network import ContinualNetwork
+from clrl.supervised.stream import ExampleBatch
+
+
+class CrossEntropy:
+    """``-log p(label | image)``; classes that a task does not have cannot compete."""
+
+    def __call__(
+        self, network: ContinualNetwork, batch: ExampleBatch
+    ) -> Float[Tensor, "B"]:
+        """The loss of each example."""
+        logits = network(batch.inputs, batch.task)
+        return functional.cross_entropy(logits, batch.labels, reduction="none")
+
+
+STATISTICS: Mapping[str, LogLikelihood] = MappingProxyType(
+    {
+        "log_likelihood": LogLikelihood(exact),
+        "log_likelihood_sampled": LogLikelihood(sampled),
+        "log_likelihood_empirical": LogLikelihood(empirical),
+    }
+)
+"""What parameters can matter for, by name; the first is the default."""

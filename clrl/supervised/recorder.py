@@ -1,0 +1,160 @@
+"""Writes down what happens in training, and has all tasks scored after each visit."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from torch.utils.tensorboard import SummaryWriter
+
+from clrl import records
+from clrl.metrics import Consolidated, RunningMeans
+from clrl.progress import Listener, Status
+from clrl.supervised.evaluate import TaskScore, score_tasks
+from clrl.supervised.train import Trainer
+
+
+class Recorder:
+    """Turns training into records, TensorBoard points and status lines.
+
+    A training example stands for an agent step, a task for a game, an accuracy for a
+    return. It reads the true task from the stream; the trainer does not.
+
+    Args:
+        write: Takes records.
+        tensorboard: Takes points.
+        listener: Is told about the run while it goes on.
+        record_updates: Gradient steps between records of kind ``train``.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[records.Record]], None],
+        tensorboard: SummaryWriter,
+        listener: Listener,
+        record_updates: int = 100,
+    ) -> None:
+        self._write = write
+        self._tensorboard = tensorboard
+        self._listener = listener
+        self._record_updates = record_updates
+        self._means = RunningMeans()
+        self._visit = 0
+        self._next_record = record_updates
+
+    def started(self, trainer: Trainer) -> None:
+        """Scores the untrained network."""
+        self._evaluate(trainer, stage=0)
+
+    def labelled(self, trainer: Trainer) -> None:
+        """Writes the new label down."""
+        self._write([records.Label(agent_steps=trainer.examples, label=trainer.task)])
+
+    def left(self, trainer: Trainer, consolidated: Consolidated) -> None:
+        """Writes down what was consolidated."""
+        metrics = dict(consolidated.metrics)
+        self._write(
+            [
+                records.Consolidation(
+                    agent_steps=trainer.examples,
+                    task=consolidated.task,
+                    metrics=metrics,
+                )
+            ]
+        )
+        self._plot(trainer, "consolidation", metrics)
+
+    def visit_started(self, trainer: Trainer, visit: int) -> None:
+        """Writes down which task is visited."""
+        self._visit = visit
+        self._write(
+            [
+                records.Visit(
+                    agent_steps=trainer.examples,
+                    visit=visit,
+                    game=self._true_name(trainer),
+                )
+            ]
+        )
+
+    def updated(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
+        """Gathers the update's numbers, and writes their means now and then."""
+        self._means.add(metrics)
+        if trainer.updates >= self._next_record:
+            self._record_training(trainer)
+        self._listener.status(
+            Status(
+                game=self._true_name(trainer),
+                visit=self._visit,
+                visits=len(trainer.stream.visits),
+                agent_steps=trainer.examples,
+                total_agent_steps=trainer.stream.total_examples,
+                label=trainer.task,
+                exploration_rate=None,
+                last_return=None,
+            )
+        )
+
+    def visit_ended(self, trainer: Trainer, visit: int) -> None:
+        """Scores all tasks."""
+        self._record_training(trainer)
+        self._evaluate(trainer, stage=visit + 1)
+
+    def _true_name(self, trainer: Trainer) -> str:
+        stream = trainer.stream
+        return stream.tasks[stream.visits[self._visit]].name
+
+    def _record_training(self, trainer: Trainer) -> None:
+        self._next_record = trainer.updates + self._record_updates
+        means = self._means.drain()
+        if not means:
+            return
+        self._write(
+            [
+                records.Train(
+                    agent_steps=trainer.examples,
+                    visit=self._visit,
+                    game=self._true_name(trainer),
+                    label=trainer.task,
+                    loss=means["loss"],
+                    penalty=means["penalty"],
+                    gradient_norm=means["gradient_norm"],
+                    exploration_rate=0.0,
+                )
+            ]
+        )
+        self._plot(trainer, "train", means)
+        recognition = {
+            "true_task": float(trainer.stream.visits[self._visit]),
+            "label": float(trainer.task),
+            "contexts": float(trainer.recogniser.contexts),
+        }
+        self._plot(trainer, "recognition", recognition)
+
+    def _evaluate(self, trainer: Trainer, stage: int) -> None:
+        for score in score_tasks(trainer):
+            self._write([evaluation_record(score, trainer.examples, stage)])
+            self._plot(trainer, "score", {score.name: score.accuracy})
+            self._listener.message(f"stage {stage}: {describe(score)}")
+
+    def _plot(self, trainer: Trainer, group: str, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._tensorboard.add_scalar(f"{group}/{name}", value, trainer.examples)
+
+
+def evaluation_record(
+    score: TaskScore, examples: int, stage: int
+) -> records.Evaluation:
+    """The score of one task as a record: its one return is the accuracy."""
+    return records.Evaluation(
+        agent_steps=examples,
+        stage=stage,
+        game=score.name,
+        label=score.label,
+        returns=(score.accuracy,),
+    )
+
+
+def describe(score: TaskScore) -> str:
+    """The score of one task on one line."""
+    return (
+        f"{score.name} {score.accuracy:.4f} "
+        f"({score.examples:,} test examples, as task {score.label})"
+    )

@@ -1,0 +1,294 @@
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clrl.errors import CheckpointError, ConfigError
+from clrl.records import Evaluation, Record, Train
+from clrl.report.page import MOST_BYTES, write_report
+from clrl.report.run_data import read_run
+from clrl.report.tables import number, score
+from clrl.run_directory import RunDirectory
+from clrl.summary import summarise
+
+from ..run_files import config, run_directory
+from ..synthetic_run import GAMES, description, synthetic_run
+from .page_reader import PageReader
+
+SECTIONS = [
+    "Scores",
+    "Learning curves",
+    "Forgetting",
+    "Recognition",
+    "Penalty",
+    "Cost",
+    "Config and provenance",
+]
+FINISHED = synthetic_run()
+
+
+def read(directory: RunDirectory) -> PageReader:
+    return PageReader(write_report(directory.path).read_text(encoding="utf-8"))
+
+
+def page_of(path: Path, run: list[Record], seconds: float | None = None) -> PageReader:
+    return read(run_directory(path / "run", run, config(), seconds))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> PageReader:
+    path = tmp_path_factory.mktemp("finished")
+    return page_of(path, FINISHED, seconds=600.0)
+
+
+def test_every_section_is_shown(finished: PageReader) -> None:
+    assert finished.headings == SECTIONS
+    assert finished.tags.count("svg") == len(GAMES) + 3
+
+
+def test_the_page_needs_nothing_else(finished: PageReader) -> None:
+    assert "script" not in finished.tags
+    assert not [name for name in finished.attributes if name.startswith("on")]
+    for address in finished.loaded:
+        assert address.startswith(("#", "data:"))
+
+
+def test_identifiers_are_unique_and_lead_somewhere(finished: PageReader) -> None:
+    assert len(set(finished.ids)) == len(finished.ids)
+    for address in finished.loaded:
+        if address.startswith("#"):
+            assert address[1:] in finished.ids
+
+
+def test_the_page_says_what_was_run(finished: PageReader) -> None:
+    for expected in (
+        "freeway, road_runner, space_invaders",
+        "ewc (strength 100.0)",
+        "nature: sticky actions 0",
+        "2 visits to each game, 30,000 agent steps each",
+        "Finished: all 6 visits, 180,000 agent steps.",
+        "git_revision 0123abc",
+        "sequence.num_envs 8",
+    ):
+        assert expected in finished.text
+
+
+def test_the_page_shows_every_score_and_measure_of_the_summary(
+    finished: PageReader,
+) -> None:
+    summary = summarise(FINISHED, description())
+    for raw in np.ravel(summary.scores):
+        assert score(raw) in finished.cells
+    for value in (summary.acc, summary.bwt, summary.forgetting):
+        assert number(value) in finished.text
+    for visit in summary.visits:
+        assert visit.return_mean is not None
+        assert score(visit.return_mean) in finished.text
+    last = summary.scores[-1][0] - summary.scores[4][0]
+    assert score(last) in finished.cells
+
+
+def test_the_cost_is_shown_with_its_units(finished: PageReader) -> None:
+    assert "agent steps per second 300" in finished.text
+    assert "10 min 0 s" in finished.text
+
+
+def test_updates_are_shown_where_a_checkpoint_knows_them(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", FINISHED, config())
+    assert "updates" not in read(directory).text.split("Cost", 2)[2]
+    directory.checkpoint.mkdir()
+    manifest = directory.checkpoint / "manifest.json"
+    manifest.write_text(json.dumps({"facts": {"updates": 4567}}))
+    assert "updates 4,567" in read(directory).text
+
+
+def test_a_run_in_progress_says_so(tmp_path: Path) -> None:
+    so_far = [r for r in FINISHED if r.agent_steps <= 75_000]
+    page = page_of(tmp_path, so_far)
+    assert "Not finished: visit 3 of 6, 75,000 of 180,000 agent steps." in page.text
+    assert "The run has not ended: it goes on, or was killed." in page.text
+    assert "time not known" in page.text
+    assert page.headings == SECTIONS
+
+
+def test_a_run_that_diverged_says_why_it_ended(tmp_path: Path) -> None:
+    so_far = [r for r in FINISHED if r.agent_steps < 40_000]
+    directory = run_directory(tmp_path / "run", so_far, config())
+    directory.stopped.write_text("the penalty is not finite; lower method.strength.\n")
+    text = read(directory).text
+    assert "ended early: the penalty is not finite; lower method.strength." in text
+
+
+def test_a_last_line_that_was_cut_off_is_reported(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", FINISHED, config())
+    assert "last record was being written" not in read(directory).text
+    with directory.records.open("a", encoding="utf-8") as file:
+        file.write('{"kind": "epis')
+    page = read(directory)
+    assert "last record was being written" in page.text
+    assert page.headings == SECTIONS
+
+
+def test_damage_elsewhere_is_refused(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", FINISHED, config())
+    text = directory.records.read_text()
+    directory.records.write_text(f"broken\n{text}")
+    with pytest.raises(CheckpointError, match="line 1 is damaged"):
+        write_report(directory.path)
+    assert not directory.report.exists()
+
+
+def test_a_stage_with_a_missing_score_is_named_and_measures_stop_before_it(
+    tmp_path: Path,
+) -> None:
+    gap = [
+        r
+        for r in FINISHED
+        if not (
+            isinstance(r, Evaluation) and r.stage == 4 and r.game == "space_invaders"
+        )
+    ]
+    page = page_of(tmp_path, gap)
+    assert "After stage 4 (freeway #2) there is no score of space_invaders" in page.text
+    assert "not scored" in page.text
+    first_stages = [r for r in FINISHED if not isinstance(r, Evaluation)]
+    first_stages += [r for r in FINISHED if isinstance(r, Evaluation) and r.stage < 4]
+    summary = summarise(first_stages, description())
+    assert f"ACC {number(summary.acc)}" in page.text
+    # What was scored later is still shown.
+    late = [r for r in FINISHED if isinstance(r, Evaluation) and r.stage == 6]
+    assert score(float(np.mean(late[0].returns))) in page.cells
+
+
+@pytest.mark.parametrize("records", [0, 3, 6, 8, 12])
+def test_a_run_that_has_hardly_begun_has_a_report(tmp_path: Path, records: int) -> None:
+    page = page_of(tmp_path, FINISHED[:records])
+    assert page.headings == SECTIONS
+    assert "nan" not in page.text.split()
+    assert "None" not in page.text
+
+
+def test_a_run_without_records_or_provenance_has_a_report(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", [], config())
+    directory.records.unlink()
+    directory.provenance.unlink()
+    page = read(directory)
+    assert "No game has been scored yet." in page.text
+    assert "there is no provenance.json" in page.text
+
+
+def test_games_without_a_human_score_are_shown_raw(tmp_path: Path) -> None:
+    games = ("pong", "adventure")
+    run = synthetic_run(games)
+    page = read(run_directory(tmp_path / "run", run, config(games)))
+    summary = summarise(run, description(games))
+    assert score(summary.scores[-1][1]) in page.cells
+    assert "nan" not in page.text.split()
+
+
+def test_a_gradient_ratio_has_a_curve_where_it_was_recorded(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", FINISHED, config())
+    assert "ratio" not in read(directory).text
+    lines = [json.loads(line) for line in directory.records.read_text().splitlines()]
+    for line in lines:
+        if line["kind"] == "train":
+            line["penalty_gradient_ratio"] = 0.5
+    directory.records.write_text("".join(f"{json.dumps(x)}\n" for x in lines))
+    assert "ratio" in read(directory).text
+
+
+def test_text_from_a_run_cannot_become_part_of_the_page(tmp_path: Path) -> None:
+    mine = config()
+    mine["method"] = {"name": "mine.<script>alert(1)</script>", "x": "<img src=http:>"}
+    page = read(run_directory(tmp_path / "run", FINISHED, mine))
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    assert "<script>alert(1)</script>" in page.text
+
+
+def test_films_are_part_of_the_page(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", FINISHED, config())
+    directory.videos.mkdir()
+    (directory.videos / "freeway.png").write_bytes(b"a picture")
+    (directory.videos / "freeway.mp4").write_bytes(b"a video")
+    (directory.videos / "road_runner.png").write_bytes(b"another")
+    page = read(directory)
+    assert page.headings == [*SECTIONS[:5], "At play", *SECTIONS[5:]]
+    embedded = {
+        base64.b64decode(address.partition("base64,")[2])
+        for address in page.loaded
+        if "base64," in address
+    }
+    assert embedded == {b"a picture", b"a video", b"another"}
+    assert page.tags.count("video") == 1
+    assert page.tags.count("img") == 1
+
+
+def test_films_for_which_there_is_no_room_are_named(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", FINISHED, config())
+    directory.videos.mkdir()
+    for game in GAMES:
+        (directory.videos / f"{game}.mp4").write_bytes(bytes(1_400_000))
+    page = read(directory)
+    assert directory.report.stat().st_size < MOST_BYTES
+    assert page.tags.count("video") == 2
+    assert "Left out to keep this page small: videos/space_invaders.mp4." in page.text
+
+
+def test_the_report_goes_where_it_is_asked_to(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", FINISHED, config())
+    assert write_report(directory.path, tmp_path / "x.html") == tmp_path / "x.html"
+    assert (tmp_path / "x.html").exists()
+    assert not directory.report.exists()
+
+
+def test_the_same_run_has_the_same_report(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", FINISHED, config())
+    first = write_report(directory.path).read_bytes()
+    assert write_report(directory.path).read_bytes() == first
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown run"):
+        write_report(tmp_path / "none")
+    (tmp_path / "config.yaml").write_text("games: [pong]\n")
+    with pytest.raises(ConfigError, match="lacks 'method'"):
+        write_report(tmp_path)
+
+
+def test_planned_steps_count_whole_vector_steps(tmp_path: Path) -> None:
+    odd = config(visit_steps=1001)
+    run = read_run(run_directory(tmp_path / "run", [], odd).path)
+    assert run.planned_agent_steps == 6 * 1008
+
+
+def test_a_report_is_written_without_torch(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", FINISHED, config())
+    code = (
+        "import sys; from clrl.cli import main\n"
+        f"main(['report', {str(directory.path)!r}])\n"
+        "sys.exit(', '.join({'torch', 'gymnasium', 'ale_py'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(directory.report)
+    assert directory.report.exists()
+
+
+def without(run: list[Record], kind: type[Record]) -> list[Record]:
+    return [record for record in run if not isinstance(record, kind)]
+
+
+def test_a_run_without_updates_has_no_penalty_curve(tmp_path: Path) -> None:
+    page = page_of(tmp_path, without(FINISHED, Train))
+    assert "No updates are recorded yet." in page.text

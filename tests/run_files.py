@@ -1,0 +1,60 @@
+"""Directories of runs as ``clrl train`` leaves them, from records that are made up."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clrl.records import Record, to_line
+from clrl.run_directory import RunDirectory
+
+from .synthetic_run import GAMES
+
+PROVENANCE = {
+    "command": ["clrl", "train", "mine.yaml"],
+    "git_revision": "0123abc",
+    "protocol": "nature: sticky actions 0",
+    "packages": {"clrl": "0.1.0"},
+}
+
+
+def config(
+    games: tuple[str, ...] = GAMES, visits_per_game: int = 2, visit_steps: int = 30_000
+) -> dict[str, Any]:
+    """The parts of a resolved config that are read back."""
+    return {
+        "games": list(games),
+        "seed": 3,
+        "sequence": {
+            "visit_steps": visit_steps,
+            "visits_per_game": visits_per_game,
+            "order": "fixed",
+            "protocol": "nature",
+            "num_envs": 8,
+            "frame_size": 42,
+        },
+        "network": {"name": "small"},
+        "method": {"name": "ewc", "strength": 100.0},
+        "recogniser": {"name": "flat_fmn"},
+        "evaluation": {"episodes": 5, "max_episode_steps": None},
+    }
+
+
+def run_directory(
+    path: Path,
+    run: Iterable[Record],
+    config: Mapping[str, Any],
+    seconds: float | None = None,
+) -> RunDirectory:
+    """A run's directory; one that goes on has no summary yet."""
+    path.mkdir(parents=True)
+    directory = RunDirectory(path)
+    directory.config.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    directory.provenance.write_text(json.dumps(PROVENANCE))
+    with directory.records.open("w", encoding="utf-8") as file:
+        file.writelines(f"{to_line(record)}\n" for record in run)
+    if seconds is not None:
+        directory.summary.write_text(json.dumps({"seconds": seconds}))
+    return directory

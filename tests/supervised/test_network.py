@@ -1,0 +1,140 @@
+import pytest
+import torch
+from torch import nn
+
+from clrl.continual.importance import LogLikelihood, exact, mean_over_examples
+from clrl.errors import ConfigError
+from clrl.supervised.network import MLP, ClassMask
+from clrl.supervised.objective import STATISTICS, CrossEntropy
+from clrl.supervised.stream import ExampleBatch
+
+from .small import examples
+
+TASKS = 2
+ALLOWED = torch.tensor([[True, True, False, False], [False, False, True, True]])
+
+
+def network(**changes: object) -> MLP:
+    torch.manual_seed(0)
+    return MLP((6, 6), 4, (8, 7), max_tasks=TASKS, **changes)  # type: ignore[arg-type]
+
+
+def batch(task: torch.Tensor | None = None) -> ExampleBatch:
+    images, labels = examples(12, seed=3)
+    return ExampleBatch(
+        images, labels, torch.arange(12) % TASKS if task is None else task
+    )
+
+
+def test_the_layers_are_those_of_a_plain_network_on_scaled_pixels() -> None:
+    net, seen = network(), batch()
+    first, second, last = net.layers
+    plain = nn.Sequential(nn.Flatten(), first, nn.ReLU(), second, nn.ReLU(), last)
+    expected = plain(seen.inputs.float() / 255)
+    torch.testing.assert_close(net(seen.inputs, seen.task), expected)
+    assert [layer.weight.shape for layer in net.layers] == [(8, 36), (7, 8), (4, 7)]
+
+
+@pytest.mark.parametrize("owned", ["task_input", "task_head"])
+def test_each_example_goes_through_its_own_tasks_layer(owned: str) -> None:
+    net, seen = network(**{owned: True}), batch()
+    together = net(seen.inputs, seen.task)
+    for n in range(12):
+        alone = net(seen.inputs[n : n + 1], seen.task[n : n + 1])
+        torch.testing.assert_close(together[n], alone[0])
+    other = net(seen.inputs, 1 - seen.task)
+    assert not torch.isclose(together, other).all(dim=1).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "shared"),
+    [
+        ({}, {0, 1, 2}),
+        ({"task_input": True}, {1, 2}),
+        ({"task_head": True}, {0, 1}),
+        ({"task_input": True, "task_head": True}, {1}),
+    ],
+)
+def test_penalties_see_the_layers_that_all_tasks_share(
+    changes: dict[str, bool], shared: set[int]
+) -> None:
+    names = network(**changes).shared_parameters()
+    assert {int(name.split(".")[1]) for name in names} == shared
+
+
+def test_a_layer_of_an_absent_task_gets_no_gradient() -> None:
+    net = network(task_head=True)
+    CrossEntropy()(net, batch(torch.zeros(12, dtype=torch.long))).mean().backward()  # type: ignore[no-untyped-call]
+    used, unused = net.layers[-1].layers  # type: ignore[union-attr]
+    assert used.weight.grad is not None  # type: ignore[union-attr]
+    assert unused.weight.grad is None  # type: ignore[union-attr]
+
+
+def test_a_masked_class_is_never_answered_and_takes_no_probability() -> None:
+    net, seen = network(mask=ClassMask(ALLOWED)), batch()
+    probabilities = net(seen.inputs, seen.task).softmax(1)
+    assert (probabilities[~ALLOWED[seen.task]] == 0).all()
+    open_net = network()
+    logits = open_net(seen.inputs, seen.task)
+    expected = logits.masked_fill(~ALLOWED[seen.task], -torch.inf).softmax(1)
+    torch.testing.assert_close(probabilities, expected)
+
+
+def test_a_fisher_under_a_mask_is_that_of_the_allowed_classes_alone() -> None:
+    """Finite, and equal to a network that has only the outputs of the task."""
+    net = network(mask=ClassMask(ALLOWED))
+    first_task = batch(torch.zeros(12, dtype=torch.long))
+    generator = torch.Generator()
+
+    def fisher(of: MLP) -> dict[str, torch.Tensor]:
+        statistic = LogLikelihood(exact)
+        return mean_over_examples(of, [first_task], statistic, torch.square, generator)
+
+    small = MLP((6, 6), 2, (8, 7))
+    for ours, theirs in zip(small.layers, net.layers, strict=True):
+        rows = ours.weight.shape[0]
+        ours.weight.data = theirs.weight.data[:rows]  # type: ignore[index, operator, union-attr]
+        ours.bias.data = theirs.bias.data[:rows]  # type: ignore[index, operator, union-attr]
+    masked, expected = fisher(net), fisher(small)
+    for name, value in expected.items():
+        rows = value.shape[0]
+        torch.testing.assert_close(masked[name][:rows], value)
+        assert (masked[name][rows:] == 0).all()
+
+
+def test_dropout_is_on_in_training_only() -> None:
+    seen = batch()
+    for changes in ({"input_dropout": 0.5}, {"hidden_dropout": 0.5}):
+        net = network(**changes)
+        assert not torch.equal(net(seen.inputs, seen.task), net(seen.inputs, seen.task))
+        net.eval()
+        assert torch.equal(
+            net(seen.inputs, seen.task), network().eval()(seen.inputs, seen.task)
+        )
+
+
+def test_without_hidden_layers_it_is_a_linear_classifier() -> None:
+    torch.manual_seed(0)
+    net, seen = MLP((6, 6), 4, ()), batch()
+    (layer,) = net.layers
+    flat = seen.inputs.flatten(1) / 255
+    torch.testing.assert_close(net(seen.inputs, seen.task), layer(flat))
+
+
+def test_the_loss_is_minus_the_logarithm_of_the_labels_probability() -> None:
+    net, seen = network(), batch()
+    probabilities = net(seen.inputs, seen.task).softmax(1)
+    expected = -probabilities[torch.arange(12), seen.labels].log()
+    torch.testing.assert_close(CrossEntropy()(net, seen), expected)
+
+
+def test_the_exact_fisher_is_the_default() -> None:
+    assert next(iter(STATISTICS)) == "log_likelihood"
+    assert STATISTICS["log_likelihood"] == LogLikelihood(exact)
+
+
+def test_a_task_without_a_layer_of_its_own_is_refused() -> None:
+    network(task_head=True).require_room(1)
+    network().require_room(99)
+    with pytest.raises(ConfigError, match=r"room for 2 tasks.*network\.max_tasks"):
+        network(task_head=True).require_room(2)

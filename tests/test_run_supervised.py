@@ -1,0 +1,233 @@
+"""Whole supervised runs, tiny ones, in this process."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from clrl import records, run_supervised
+from clrl.checkpoint import read_checkpoint
+from clrl.config_file import describe, to_yaml
+from clrl.config_supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
+from clrl.continual.methods import EWC
+from clrl.errors import CheckpointError, ConfigError, DataError, DivergenceError
+from clrl.progress import SilentListener
+from clrl.recognition.recognisers import OneTaskRecogniser, OracleRecogniser
+from clrl.run_directory import RunDirectory
+from clrl.summary import summarise
+from clrl.supervised.streams import Permutations, Rotations, Split, StreamConfig
+
+from .fakes import InterruptingListener
+
+EXAMPLES = 60
+
+TINY = SupervisedRunConfig(
+    seed=4,
+    dataset="digits",
+    stream=Permutations(tasks=2),
+    training=TrainingConfig(
+        examples_per_task=EXAMPLES, passes=2, batch_size=10, learning_rate=0.1
+    ),
+    network=MLPConfig(hidden=(20,)),
+    method=EWC(strength=5.0, importance_batches=2),
+    recogniser=OracleRecogniser(),
+    device="cpu",
+    threads=1,
+)
+TASKS = ("permutation_1", "permutation_2")
+
+
+def new_directory(
+    parent: Path, config: SupervisedRunConfig = TINY, name: str = "run"
+) -> RunDirectory:
+    directory = RunDirectory.create(parent, name)
+    directory.config.write_text(to_yaml(config))
+    return directory
+
+
+def changed(**changes: Any) -> SupervisedRunConfig:
+    return dataclasses.replace(TINY, **changes)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, RunDirectory]:
+    """The same config trained twice."""
+    parent = tmp_path_factory.mktemp("runs")
+    first, second = (new_directory(parent, name=name) for name in ("first", "second"))
+    for directory in (first, second):
+        run_supervised.train(TINY, directory, SilentListener())
+    return first, second
+
+
+def of_kind(directory: RunDirectory, kind: type[Any]) -> list[Any]:
+    return [r for r in records.read_records(directory.records) if isinstance(r, kind)]
+
+
+def test_records_tell_what_happened_in_order(
+    runs: tuple[RunDirectory, RunDirectory],
+) -> None:
+    first, _ = runs
+    visit = 2 * EXAMPLES
+    visits = [(v.agent_steps, v.game) for v in of_kind(first, records.Visit)]
+    assert visits == [(0, TASKS[0]), (visit, TASKS[1])]
+    labels = [(x.agent_steps, x.label) for x in of_kind(first, records.Label)]
+    assert labels == [(0, 0), (visit, 1)]
+    left = [(c.agent_steps, c.task) for c in of_kind(first, records.Consolidation)]
+    assert left == [(visit, 0), (2 * visit, 1)]
+    tests = [(e.stage, e.game) for e in of_kind(first, records.Evaluation)]
+    assert tests == [(stage, task) for stage in range(3) for task in TASKS]
+    training = of_kind(first, records.Train)
+    assert [t.agent_steps for t in training] == [visit, 2 * visit]
+    assert training[0].penalty == 0.0
+    assert training[1].penalty > 0.0
+
+
+def test_the_same_run_twice_writes_the_same_records(
+    runs: tuple[RunDirectory, RunDirectory],
+) -> None:
+    first, second = runs
+    assert first.records.read_bytes() == second.records.read_bytes()
+
+
+def test_the_summary_measures_transfer_on_accuracies(
+    runs: tuple[RunDirectory, RunDirectory],
+) -> None:
+    run = records.read_records(runs[0].records)
+    summary = summarise(run, describe(TINY))
+    scores = summary.scores
+    assert summary.measure == "accuracy"
+    assert summary.tasks == TASKS
+    assert summary.stages == ("before", "permutation_1 #1", "permutation_2 #1")
+    assert summary.acc == pytest.approx((scores[2][0] + scores[2][1]) / 2)
+    assert summary.bwt == pytest.approx(scores[2][0] - scores[1][0])
+    assert summary.fwt == pytest.approx(scores[1][1] - scores[0][1])
+    assert all(math.isnan(x) for row in summary.human_normalised for x in row)
+    assert math.isnan(summary.total_clipped)
+    assert (summary.recognition.ari, summary.recognition.delay_steps) == (1.0, 0.0)
+    assert summary.agent_steps == 4 * EXAMPLES
+
+
+def test_tensorboard_holds_the_same_scores_and_the_training(
+    runs: tuple[RunDirectory, RunDirectory],
+) -> None:
+    first, _ = runs
+    events = EventAccumulator(str(first.tensorboard))
+    events.Reload()
+    for task in TASKS:
+        points = [(p.step, p.value) for p in events.Scalars(f"score/{task}")]
+        tests = [e for e in of_kind(first, records.Evaluation) if e.game == task]
+        assert points == [(e.agent_steps, pytest.approx(e.returns[0])) for e in tests]
+    tags = set(events.Tags()["scalars"])
+    assert {"train/loss", "train/penalty", "recognition/label"} <= tags
+    assert {"recognition/true_task", "consolidation/importance_trace"} <= tags
+
+
+def test_provenance_names_the_data(tmp_path: Path) -> None:
+    directory = new_directory(tmp_path)
+    run_supervised.train(TINY, directory, SilentListener())
+    content = json.loads(directory.provenance.read_text())
+    assert content["protocol"] == "digits_permutations, 2 tasks"
+    assert content["data_md5s"] == {}
+
+
+def test_a_saved_classifier_scores_as_it_did_at_the_end(
+    runs: tuple[RunDirectory, RunDirectory],
+) -> None:
+    first, _ = runs
+    last = [e for e in of_kind(first, records.Evaluation) if e.stage == 2]
+    assert run_supervised.evaluate(first, None, SilentListener()) == last
+
+
+def test_episodes_are_refused(runs: tuple[RunDirectory, RunDirectory]) -> None:
+    with pytest.raises(ConfigError, match="--episodes is for games"):
+        run_supervised.evaluate(runs[0], 3, SilentListener())
+
+
+def test_an_interrupted_run_keeps_its_classifier(tmp_path: Path) -> None:
+    directory = new_directory(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_supervised.train(TINY, directory, InterruptingListener(after=15))
+    assert "network" in read_checkpoint(directory.checkpoint)
+    assert len(of_kind(directory, records.Visit)) == 2
+
+
+def test_a_run_that_diverges_writes_no_checkpoint(tmp_path: Path) -> None:
+    training = dataclasses.replace(TINY.training, learning_rate=1e30)
+    config = changed(training=training)
+    directory = new_directory(tmp_path, config)
+    with pytest.raises(DivergenceError):
+        run_supervised.train(config, directory, SilentListener())
+    with pytest.raises(CheckpointError):
+        read_checkpoint(directory.checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("stream", "changes"),
+    [
+        (Rotations(tasks=2), {}),
+        (Rotations(tasks=2, turning=True), {}),
+        (Split(tasks=2), {"network": MLPConfig(hidden=(20,), task_head=True)}),
+        (Split(tasks=2), {}),
+        (Split(tasks=2, scenario="domain"), {"recogniser": OneTaskRecogniser()}),
+        (Split(tasks=2, scenario="class"), {}),
+        (Permutations(tasks=2), {"network": MLPConfig(hidden=(20,), task_input=True)}),
+    ],
+)
+def test_every_stream_is_trained_and_scored(
+    tmp_path: Path, stream: StreamConfig, changes: dict[str, Any]
+) -> None:
+    config = changed(stream=stream, **changes)
+    directory = new_directory(tmp_path, config)
+    run_supervised.train(config, directory, SilentListener())
+    run = records.read_records(directory.records)
+    summary = summarise(run, describe(config))
+    assert len(summary.scores) == 3
+    # Something was learnt in each visit: better than before it.
+    assert summary.scores[1][0] > summary.scores[0][0]
+    assert summary.scores[2][1] > summary.scores[1][1]
+
+
+def test_tasks_that_must_be_told_need_the_oracle() -> None:
+    with pytest.raises(ConfigError, match="set recogniser to oracle"):
+        changed(stream=Split(), recogniser=OneTaskRecogniser())
+
+
+def test_too_few_layers_for_the_tasks_are_refused_before_any_work() -> None:
+    with pytest.raises(ConfigError, match=r"network\.max_tasks must be at least 2"):
+        changed(network=MLPConfig(task_head=True, max_tasks=1))
+
+
+def test_a_split_that_does_not_divide_is_refused_before_any_work() -> None:
+    with pytest.raises(ConfigError, match="divide the 10 classes"):
+        changed(stream=Split(tasks=3))
+
+
+def test_missing_data_are_reported(tmp_path: Path) -> None:
+    config = changed(dataset="mnist", data_dir=tmp_path)
+    with pytest.raises(DataError, match=f"in {tmp_path}"):
+        run_supervised.train(config, new_directory(tmp_path), SilentListener())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"examples_per_task": 0},
+        {"passes": 0},
+        {"visits_per_task": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"momentum": 1.5},
+        {"max_grad_norm": 0.0},
+        {"memory_examples": 0},
+    ],
+)
+def test_training_out_of_range_is_refused_by_the_name_of_its_key(
+    change: dict[str, Any],
+) -> None:
+    (key,) = change
+    with pytest.raises(ConfigError, match=rf"training\.{key}"):
+        TrainingConfig(**change)
