@@ -103,6 +103,21 @@ class ExampleMemories(Stateful, abc.ABC, Generic[B]):
             drawn = drawn - len(memory)
         return concatenated(parts)
 
+    def sample_rows(self, size: int) -> list[B]:
+        """What ``size`` rows drawn uniformly from all rows hold, written to or not.
+
+        Without replacement.
+
+        Returns:
+            The examples in the rows that were written to; no batch if there are none.
+        """
+        rows = self._capacity * len(self._memories)
+        stored = sum(len(memory) for memory in self._memories.values())
+        drawn = torch.randperm(rows, generator=self._generator)[:size]
+        hits = int((drawn < stored).sum())
+        # Which of the written rows were hit is uniform, as it is in a sample.
+        return [self.sample(hits, self.tasks)] if hits else []
+
     def state_dict(self) -> dict[str, Tensor]:
         """``generator`` and each memory's state under its key."""
         states = {str(k): self._memories[k].state_dict() for k in self.tasks}

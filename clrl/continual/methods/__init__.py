@@ -13,7 +13,14 @@ from clrl.continual.methods.quadratic import (
     LocalMAS,
     OnlineEWC,
 )
-from clrl.continual.methods.remembering import AGEM, GEM, ExperienceReplay, Joint
+from clrl.continual.methods.remembering import (
+    AGEM,
+    GEM,
+    RMA,
+    ExperienceReplay,
+    Joint,
+    PublishedRMA,
+)
 from clrl.continual.methods.snapshots import LwF, MeanIMM, ModeIMM
 
 __all__ = [
@@ -23,6 +30,7 @@ __all__ = [
     "L2",
     "MAS",
     "METHODS",
+    "RMA",
     "SI",
     "Domain",
     "ExperienceReplay",
@@ -34,6 +42,7 @@ __all__ = [
     "MethodConfig",
     "ModeIMM",
     "OnlineEWC",
+    "PublishedRMA",
     "Scale",
 ]
 
@@ -52,6 +61,8 @@ METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
         "gem": GEM,
         "agem": AGEM,
         "er": ExperienceReplay,
+        "rma": RMA,
+        "rma_as_published": PublishedRMA,
         "joint": Joint,
     }
 )
