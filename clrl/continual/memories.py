@@ -68,9 +68,13 @@ class ExampleMemories(Stateful, abc.ABC, Generic[B]):
         if key not in self._memories:
             self._require_room(batch, task)
             self._memories[key] = self._empty()
-        for memory in self._memories.values():
-            memory.to(batch.task.device)  # of a state that was loaded
+        self.to(batch.task.device)
         self._memories[key].add(batch, self._generator)
+
+    def to(self, device: torch.device) -> None:
+        """Moves the examples, which a state that was loaded leaves where it was."""
+        for memory in self._memories.values():
+            memory.to(device)
 
     @property
     def tasks(self) -> list[TaskId]:

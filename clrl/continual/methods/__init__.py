@@ -19,6 +19,7 @@ from clrl.continual.methods.remembering import (
     RMA,
     ExperienceReplay,
     Joint,
+    MbPA,
     PublishedRMA,
 )
 from clrl.continual.methods.snapshots import LwF, MeanIMM, ModeIMM
@@ -38,6 +39,7 @@ __all__ = [
     "Joint",
     "LocalMAS",
     "LwF",
+    "MbPA",
     "MeanIMM",
     "MethodConfig",
     "ModeIMM",
@@ -63,6 +65,7 @@ METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
         "er": ExperienceReplay,
         "rma": RMA,
         "rma_as_published": PublishedRMA,
+        "mbpa": MbPA,
         "joint": Joint,
     }
 )

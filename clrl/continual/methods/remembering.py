@@ -7,6 +7,7 @@ that means on Atari.
 from dataclasses import dataclass
 
 from clrl.continual import replay
+from clrl.continual.adaptation import MemoryBasedAdaptation
 from clrl.continual.episodic_memory import (
     AveragedGradientEpisodicMemory,
     GradientEpisodicMemory,
@@ -193,3 +194,52 @@ class PublishedRMA(MethodConfig):
             memories, draws=self.draws, write_every_updates=self.write_every_updates
         )
         return Method(rehearsal=rehearsal, constraint=DilutedMean(rehearsal))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MbPA(MethodConfig):
+    """Memory-based parameter adaptation: Sprechmann et al. (2018).
+
+    Trains without protection; each prediction is made by a copy of the network fitted
+    to the stored examples nearest to the input.
+    """
+
+    examples_per_task: int = 1_000
+    """Examples of each task that are kept (1 or more), a uniform sample of those seen;
+    the largest of the paper's memories for permuted MNIST."""
+
+    neighbours: int = 10
+    """K: stored examples that a copy is fitted to (1 or more); our choice, as the paper
+    does not give its values."""
+
+    adaptation_steps: int = 5
+    """Updates of each copy (1 or more); our choice."""
+
+    adaptation_rate: float = 0.1
+    """alpha: learning rate of each copy, more than 0; our choice."""
+
+    adaptation_pull: float = 0.0
+    """beta: share of the way back to the network at each update, 0 to 1; our choice."""
+
+    memory_gib: float = 1.0
+    """GiB that all memories together may take; our choice."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """A memory of each task, and a prediction that adapts to the nearest of them."""
+        memories: TaskMemories[B] = domain.memories(
+            TaskMemories,
+            examples=self.examples_per_task,
+            retention=reservoir,
+            memory_gib=self.memory_gib,
+        )
+        return Method(
+            rehearsal=replay.ExperienceReplay(memories, replay.nothing),
+            prediction=MemoryBasedAdaptation(
+                memories,
+                inputs=domain.inputs,
+                neighbours=self.neighbours,
+                steps=self.adaptation_steps,
+                learning_rate=self.adaptation_rate,
+                pull=self.adaptation_pull,
+            ),
+        )
