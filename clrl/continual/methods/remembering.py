@@ -225,7 +225,7 @@ class MbPA(MethodConfig):
     """GiB that all memories together may take; our choice."""
 
     def build(self, domain: Domain[B]) -> Method[B]:
-        """A memory of each task, and a prediction that adapts to the nearest of them."""
+        """A memory for each task, and predictions that adapt to the nearest examples."""
         memories: TaskMemories[B] = domain.memories(
             TaskMemories,
             examples=self.examples_per_task,
