@@ -225,7 +225,7 @@ class MbPA(MethodConfig):
     """GiB that all memories together may take; our choice."""
 
     def build(self, domain: Domain[B]) -> Method[B]:
-        """A memory for each task, and predictions that adapt to the nearest examples."""
+        """A memory for each task, and predictions that adapt to the nearest of all."""
         memories: TaskMemories[B] = domain.memories(
             TaskMemories,
             examples=self.examples_per_task,
