@@ -150,7 +150,7 @@ class ContinualLearner(Generic[B]):
 
     def predict(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
         """The outputs at test time, through the method's prediction seam."""
-        return self.method.prediction(self.network, inputs, task)
+        return self.method.prediction(self.network, self.objective, inputs, task)
 
     # Walking the modules at every step would take 8 % of a small network's step.
 

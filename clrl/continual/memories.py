@@ -68,9 +68,13 @@ class ExampleMemories(Stateful, abc.ABC, Generic[B]):
         if key not in self._memories:
             self._require_room(batch, task)
             self._memories[key] = self._empty()
-        for memory in self._memories.values():
-            memory.to(batch.task.device)  # of a state that was loaded
+        self.to(batch.task.device)
         self._memories[key].add(batch, self._generator)
+
+    def to(self, device: torch.device) -> None:
+        """Moves the examples, which a state that was loaded leaves where it was."""
+        for memory in self._memories.values():
+            memory.to(device)
 
     @property
     def tasks(self) -> list[TaskId]:
@@ -102,6 +106,21 @@ class ExampleMemories(Stateful, abc.ABC, Generic[B]):
             parts.append(memory.rows(drawn[mine]))
             drawn = drawn - len(memory)
         return concatenated(parts)
+
+    def sample_rows(self, size: int) -> list[B]:
+        """What ``size`` rows drawn uniformly from all rows hold, written to or not.
+
+        Without replacement.
+
+        Returns:
+            The examples in the rows that were written to; no batch if there are none.
+        """
+        rows = self._capacity * len(self._memories)
+        stored = sum(len(memory) for memory in self._memories.values())
+        drawn = torch.randperm(rows, generator=self._generator)[:size]
+        hits = int((drawn < stored).sum())
+        # Which of the written rows were hit is uniform, as it is in a sample.
+        return [self.sample(hits, self.tasks)] if hits else []
 
     def state_dict(self) -> dict[str, Tensor]:
         """``generator`` and each memory's state under its key."""

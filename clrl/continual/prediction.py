@@ -1,11 +1,15 @@
 """What happens at test time."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from clrl.continual.network import ContinualNetwork
+
+Loss: TypeAlias = Callable[[ContinualNetwork, Any], Tensor]
+"""The loss of each example of a batch [B], as an ``Objective`` computes it."""
 
 
 @runtime_checkable
@@ -13,9 +17,20 @@ class Prediction(Protocol):
     """Computes outputs at test time; may adapt to the inputs, and forget it again."""
 
     def __call__(
-        self, network: ContinualNetwork, inputs: Tensor, task: Int64[Tensor, "B"]
+        self,
+        network: ContinualNetwork,
+        loss: Loss,
+        inputs: Tensor,
+        task: Int64[Tensor, "B"],
     ) -> Float[Tensor, "B A"]:
-        """The outputs for ``inputs`` [B, ...] under the tasks ``task``."""
+        """The outputs for ``inputs`` [B, ...] under the tasks ``task``.
+
+        Args:
+            network: As it was trained; unchanged afterwards.
+            loss: The domain's objective, to adapt by.
+            inputs: What the network is shown.
+            task: The task of each input.
+        """
         ...
 
 
@@ -23,8 +38,13 @@ class ForwardPass:
     """Predicts with the network as it is."""
 
     def __call__(
-        self, network: ContinualNetwork, inputs: Tensor, task: Int64[Tensor, "B"]
+        self,
+        network: ContinualNetwork,
+        loss: object,
+        inputs: Tensor,
+        task: Int64[Tensor, "B"],
     ) -> Float[Tensor, "B A"]:
         """The network's outputs."""
+        del loss
         outputs: Tensor = network(inputs, task)
         return outputs

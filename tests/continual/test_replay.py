@@ -44,7 +44,9 @@ def test_joint_training_gives_every_earlier_task_the_weight_of_the_current_one()
     assert set(third.labels[4:8].tolist()) <= set(range(40))
 
 
-@pytest.mark.parametrize("name", ["gem", "agem", "er", "joint"])
+@pytest.mark.parametrize(
+    "name", ["gem", "agem", "er", "joint", "rma", "rma_as_published"]
+)
 def test_a_run_that_was_saved_continues_to_the_same_bits(name: str) -> None:
     def trained(saves: bool) -> list[torch.nn.Parameter]:
         network = LinearNetwork(3, 4)

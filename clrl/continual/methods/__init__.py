@@ -13,7 +13,15 @@ from clrl.continual.methods.quadratic import (
     LocalMAS,
     OnlineEWC,
 )
-from clrl.continual.methods.remembering import AGEM, GEM, ExperienceReplay, Joint
+from clrl.continual.methods.remembering import (
+    AGEM,
+    GEM,
+    RMA,
+    ExperienceReplay,
+    Joint,
+    MbPA,
+    PublishedRMA,
+)
 from clrl.continual.methods.snapshots import LwF, MeanIMM, ModeIMM
 
 __all__ = [
@@ -23,6 +31,7 @@ __all__ = [
     "L2",
     "MAS",
     "METHODS",
+    "RMA",
     "SI",
     "Domain",
     "ExperienceReplay",
@@ -30,10 +39,12 @@ __all__ = [
     "Joint",
     "LocalMAS",
     "LwF",
+    "MbPA",
     "MeanIMM",
     "MethodConfig",
     "ModeIMM",
     "OnlineEWC",
+    "PublishedRMA",
     "Scale",
 ]
 
@@ -52,6 +63,9 @@ METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
         "gem": GEM,
         "agem": AGEM,
         "er": ExperienceReplay,
+        "rma": RMA,
+        "rma_as_published": PublishedRMA,
+        "mbpa": MbPA,
         "joint": Joint,
     }
 )

@@ -7,6 +7,7 @@ that means on Atari.
 from dataclasses import dataclass
 
 from clrl.continual import replay
+from clrl.continual.adaptation import MemoryBasedAdaptation
 from clrl.continual.episodic_memory import (
     AveragedGradientEpisodicMemory,
     GradientEpisodicMemory,
@@ -15,6 +16,7 @@ from clrl.continual.learner import Method
 from clrl.continual.memories import OneMemory, TaskMemories
 from clrl.continual.memory import latest, reservoir
 from clrl.continual.methods.base import Domain, MethodConfig
+from clrl.continual.random_memory import DilutedMean, RandomMemoryAdaptation
 from clrl.types import B
 
 
@@ -131,4 +133,113 @@ class Joint(MethodConfig):
         )
         return Method(
             rehearsal=replay.ExperienceReplay(memories, replay.from_each_earlier_task)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMA(MethodConfig):
+    """Random memory adaptation with a memory for each task, as its author proposes.
+
+    Each step trains on the batch and on as many examples from all memories, which hold
+    as much of each task once they are full.
+    """
+
+    examples_per_task: int = 1_000
+    """Examples of each task that are kept (1 or more), a uniform sample of those seen;
+    the largest memory of Sprechmann et al. (2018), with whom it is compared."""
+
+    memory_gib: float = 1.0
+    """GiB that all memories together may take; our choice."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """Rehearsal of examples drawn from all tasks' memories."""
+        memories: TaskMemories[B] = domain.memories(
+            TaskMemories,
+            examples=self.examples_per_task,
+            retention=reservoir,
+            memory_gib=self.memory_gib,
+        )
+        return Method(rehearsal=replay.ExperienceReplay(memories, replay.from_all))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedRMA(MethodConfig):
+    """Random memory adaptation as its published code does it, empty rows included.
+
+    Rows that were never written to are drawn too and count in the mean, so that little
+    is rehearsed while the memory is empty.
+    """
+
+    examples: int = 15_000
+    """Rows of the one memory for all tasks (1 or more); the code's value."""
+
+    draws: int = 32
+    """Rows drawn at each update (1 or more); the code's value."""
+
+    write_every_updates: int = 1_000
+    """Updates after which the current batch is kept (1 or more); the code's value."""
+
+    memory_gib: float = 1.0
+    """GiB that the memory may take; our choice."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """Rehearsal of the written rows drawn, and a mean over all rows drawn."""
+        memories: OneMemory[B] = domain.memories(
+            OneMemory,
+            examples=self.examples,
+            retention=latest,
+            memory_gib=self.memory_gib,
+        )
+        rehearsal = RandomMemoryAdaptation(
+            memories, draws=self.draws, write_every_updates=self.write_every_updates
+        )
+        return Method(rehearsal=rehearsal, constraint=DilutedMean(rehearsal))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MbPA(MethodConfig):
+    """Memory-based parameter adaptation: Sprechmann et al. (2018).
+
+    Trains without protection; each prediction is made by a copy of the network fitted
+    to the stored examples nearest to the input.
+    """
+
+    examples_per_task: int = 1_000
+    """Examples of each task that are kept (1 or more), a uniform sample of those seen;
+    the largest of the paper's memories for permuted MNIST."""
+
+    neighbours: int = 10
+    """K: stored examples that a copy is fitted to (1 or more); our choice, as the paper
+    does not give its values."""
+
+    adaptation_steps: int = 5
+    """Updates of each copy (1 or more); our choice."""
+
+    adaptation_rate: float = 0.1
+    """alpha: learning rate of each copy, more than 0; our choice."""
+
+    adaptation_pull: float = 0.0
+    """beta: share of the way back to the network at each update, 0 to 1; our choice."""
+
+    memory_gib: float = 1.0
+    """GiB that all memories together may take; our choice."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """A memory for each task, and predictions that adapt to the nearest of all."""
+        memories: TaskMemories[B] = domain.memories(
+            TaskMemories,
+            examples=self.examples_per_task,
+            retention=reservoir,
+            memory_gib=self.memory_gib,
+        )
+        return Method(
+            rehearsal=replay.ExperienceReplay(memories, replay.nothing),
+            prediction=MemoryBasedAdaptation(
+                memories,
+                inputs=domain.inputs,
+                neighbours=self.neighbours,
+                steps=self.adaptation_steps,
+                learning_rate=self.adaptation_rate,
+                pull=self.adaptation_pull,
+            ),
         )
