@@ -21,7 +21,7 @@ import numpy as np
 
 from clrl import records
 from clrl.records import Record
-from clrl.summary import LEARNED_STANDARD_ERRORS, standard_error
+from clrl.summary import standard_error
 
 ACTIVE_SHARE = 1e-6
 """A penalty that is never a larger share of the task loss protects nothing."""
@@ -37,6 +37,9 @@ PATIENCE_RECORDS = 10
 
 RATIO_RECORDS = 5
 """Records of training whose median gradient ratio counts; a single batch is noisy."""
+
+BETTER_STANDARD_ERRORS = 2
+"""Fewer than a summary asks before it calls a game learnt: in doubt, no alarm."""
 
 MIN_EPISODES = 6
 """Below this many episodes in a visit, whether anything was learnt is not judged."""
@@ -257,9 +260,9 @@ class StiffPenalty:
 class FrozenAgent:
     """A visit's last third is no better than random play, nor than the visit's start.
 
-    "Better" is by 3 combined standard errors of the mean return, as a summary counts a
-    game as learnt. An agent that comes back to a game it plays well, and gains nothing,
-    is not frozen. Where no random policy was played, nothing is said.
+    "Better" is by 2 combined standard errors of the mean return. An agent that comes
+    back to a game it plays well, and gains nothing, is not frozen. Where no random
+    policy was played, nothing is said.
     """
 
     name: ClassVar[str] = "frozen_agent"
@@ -289,11 +292,11 @@ class FrozenAgent:
         start, end = returns[:third], returns[-third:]
         if not (_is_better(end, random) or _is_better(end, start)):
             yield (
-                f"nothing was learnt in visit {self._visit.visit + 1} "
+                f"no learning to be seen in visit {self._visit.visit + 1} "
                 f"({self._visit.game}): its last {third} episodes return "
                 f"{np.mean(end):.4g}, its first {np.mean(start):.4g}, random play "
-                f"{np.mean(random):.4g}; lower the method's strength, or give the "
-                "visit more steps or faster exploration."
+                f"{np.mean(random):.4g}; give the visit more steps or let exploration "
+                "end sooner, or lower the strength of a penalty that holds the agent."
             )
 
 
@@ -327,8 +330,8 @@ def _ends_visit(record: Record) -> bool:
 
 
 def _is_better(returns: Sequence[float], others: Sequence[float]) -> bool:
-    """Whether the mean is higher by 3 combined standard errors."""
+    """Whether the mean is higher by 2 combined standard errors."""
     errors = (standard_error(returns), standard_error(others))
     combined = math.hypot(*(error or 0.0 for error in errors))
     gain = float(np.mean(returns) - np.mean(others))
-    return gain > 0 and gain >= LEARNED_STANDARD_ERRORS * combined
+    return gain > 0 and gain >= BETTER_STANDARD_ERRORS * combined

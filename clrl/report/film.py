@@ -72,7 +72,9 @@ class FrameDrawer:
         draw.text((_PANEL_X, 36), f"score {moment.score:g}", _INK, self._large)
         facts = f"task {moment.label}   step {moment.step}"
         draw.text((_PANEL_X, 64), facts, _DIM, self._small)
-        draw.text((_BAR_X, 78), "Q-values; the action taken", _DIM, self._small)
+        draw.text(
+            (_BAR_X, 78), "Q-values (orange: the action taken)", _DIM, self._small
+        )
         self._draw_bars(draw, moment)
         return np.asarray(image)
 
@@ -138,7 +140,7 @@ class Filmstrip:
         for column, moment in enumerate(moments):
             x = column * (width + 4)
             strip.paste(Image.fromarray(moment.screen), (x, 0))
-            caption = f"step {moment.step}: {moment.score:g}"
+            caption = f"step {moment.step}, score {moment.score:g}"
             place = (x + width / 2, height + _CAPTION_HEIGHT / 2)
             draw.text(place, caption, _INK, font, anchor="mm")
         return strip

@@ -95,8 +95,9 @@ def write_video(
             format="FFMPEG",
             fps=frames_per_second,
             codec="libx264",
-            # Browsers start to play before they have the whole file.
-            output_params=["-movflags", "+faststart"],
+            quality=None,  # or it would override -crf
+            # A report embeds videos: small, and browsers start before the file's end.
+            output_params=["-crf", "30", "-movflags", "+faststart"],
             ffmpeg_log_level="error",
         )
     ) as video:
