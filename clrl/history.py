@@ -22,7 +22,7 @@ from clrl.records import Record
 _TYPES = {"q": np.int64, "d": np.float64}
 _EPISODE = ("agent_steps", "visit", "return")
 _UPDATE = ("agent_steps", "visit", "loss", "penalty")
-_NO_RECORD = (KeyError, TypeError, ValueError, AttributeError)
+_NO_RECORD = (KeyError, TypeError, ValueError, OverflowError)
 
 
 class Episodes(NamedTuple):
@@ -124,8 +124,8 @@ class _Columns:
 
     def __init__(self) -> None:
         self._events: list[Record] = []
-        self._episodes = (array("q"), array("q"), array("d"))
-        self._updates = (array("q"), array("q"), array("d"), array("d"), array("d"))
+        self._episodes: list[array[Any]] = [array(kind) for kind in "qqd"]
+        self._updates: list[array[Any]] = [array(kind) for kind in "qqddd"]
         self._guards: list[tuple[int, str]] = []
         self._unknown: Counter[str] = Counter()
 

@@ -69,5 +69,4 @@ def test_two_million_records_take_seconds_and_no_more_room(tmp_path: Path) -> No
         assert sum(1 for _ in file) > 2_000_000
     long, seconds = report_of(long_directory)
     assert long.stat().st_size < 1.1 * short.stat().st_size < MOST_BYTES
-    print("SECONDS", seconds)
     assert seconds < 10
