@@ -7,10 +7,10 @@ memory, and what a report does with them is arithmetic on arrays.
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -20,6 +20,9 @@ from clrl.records import Record
 
 # NumPy itself would make a "q" a longlong, which is not its int64.
 _TYPES = {"q": np.int64, "d": np.float64}
+_EPISODE = ("agent_steps", "visit", "return")
+_UPDATE = ("agent_steps", "visit", "loss", "penalty")
+_NO_RECORD = (KeyError, TypeError, ValueError, OverflowError)
 
 
 class Episodes(NamedTuple):
@@ -87,8 +90,7 @@ class History:
 def history_of(run: Iterable[Record]) -> History:
     """The history that some records tell."""
     columns = _Columns()
-    for record in run:
-        columns.add(records.to_fields(record))
+    columns.extend([records.to_fields(record) for record in run])
     return columns.history()
 
 
@@ -99,45 +101,54 @@ def read_history(path: Path) -> History:
         CheckpointError: A line before the last is not a record.
     """
     columns = _Columns()
-    add = columns.add
-    for number, fields in records.read_lines(path):
+    for first, chunk in records.read_chunks(path):
         try:
-            add(fields)
-        except (KeyError, TypeError, ValueError) as error:
-            raise records.damaged(path, number, error) from error
+            columns.extend(chunk)
+        except _NO_RECORD:
+            _complain(path, first, chunk)
     return columns.history()
 
 
+def _complain(path: Path, first: int, chunk: Sequence[Any]) -> NoReturn:
+    """Names the line that is no record."""
+    for number, fields in enumerate(chunk, start=first):
+        try:
+            _Columns().extend([fields])
+        except _NO_RECORD as error:
+            raise records.damaged(path, number, error) from error
+    raise AssertionError("every line of the chunk is a record")
+
+
 class _Columns:
-    """Collects records that come as they are in the file."""
+    """Collects records that come as they are in the file, many at a time."""
 
     def __init__(self) -> None:
         self._events: list[Record] = []
-        self._episodes = (array("q"), array("q"), array("d"))
-        self._updates = (array("q"), array("q"), array("d"), array("d"), array("d"))
+        self._episodes: list[array[Any]] = [array(kind) for kind in "qqd"]
+        self._updates: list[array[Any]] = [array(kind) for kind in "qqddd"]
         self._guards: list[tuple[int, str]] = []
         self._unknown: Counter[str] = Counter()
 
-    def add(self, fields: dict[str, Any]) -> None:
-        """Takes in the record with these values by name."""
-        kind, agent_steps = fields["kind"], fields["agent_steps"]
-        if kind == "episode":
-            steps, visit, returns = self._episodes
-            returns.append(fields["return"])
-            visit.append(fields["visit"])
-            steps.append(agent_steps)
-        elif kind == "train":
-            steps, visit, loss, penalty, ratio = self._updates
-            loss.append(fields["loss"])
-            penalty.append(fields["penalty"])
-            known_ratio = fields.get("penalty_gradient_ratio")
-            ratio.append(math.nan if known_ratio is None else known_ratio)
-            visit.append(fields["visit"])
-            steps.append(agent_steps)
-        elif kind == "guard":
-            self._guards.append((agent_steps, str(fields["message"])))
+    def extend(self, lines: Sequence[dict[str, Any]]) -> None:
+        """Takes in the records with these values by name."""
+        episodes = [line for line in lines if line["kind"] == "episode"]
+        for name, column in zip(_EPISODE, self._episodes, strict=True):
+            column.fromlist([line[name] for line in episodes])
+        updates = [line for line in lines if line["kind"] == "train"]
+        for name, column in zip(_UPDATE, self._updates[:-1], strict=True):
+            column.fromlist([line[name] for line in updates])
+        ratios = [line.get("penalty_gradient_ratio") for line in updates]
+        self._updates[-1].fromlist([math.nan if r is None else r for r in ratios])
+        for line in lines:
+            if line["kind"] not in ("episode", "train"):
+                self._add_event(line)
+
+    def _add_event(self, line: dict[str, Any]) -> None:
+        kind = line["kind"]
+        if kind == "guard":
+            self._guards.append((line["agent_steps"], str(line["message"])))
         elif records.is_known(kind):
-            self._events.append(records.from_fields(fields))
+            self._events.append(records.from_fields(line))
         else:
             self._unknown[str(kind)] += 1
 

@@ -92,6 +92,8 @@ def test_guards_and_kinds_of_a_later_version_are_told_apart(tmp_path: Path) -> N
         '{"kind": "label", "agent_steps": 1}',
         '{"kind": "train", "agent_steps": 1, "visit": 0, "loss": "a", "penalty": 0}',
         '{"kind": "visit"}, {"kind": "visit"}',
+        '{"kind": "episode", "agent_steps": 1e3, "visit": 0, "return": 0}',
+        f'{{"kind": "episode", "agent_steps": {2**70}, "visit": 0, "return": 0}}',
     ],
 )
 def test_damage_before_the_last_line_is_reported_with_its_line(

@@ -14,6 +14,7 @@ from clrl.summary import (
     RandomSummary,
     VisitSummary,
     is_summarisable,
+    known_scores,
     learned_games,
     majority_label,
     score_matrix,
@@ -264,3 +265,12 @@ def test_the_file_has_exactly_the_documented_keys_and_no_nan(tmp_path: Path) -> 
 
 def test_games_are_the_columns_in_the_configs_order() -> None:
     assert summarise(synthetic_run(), description()).tasks == GAMES
+
+
+def test_scores_with_a_gap_are_known_but_not_part_of_the_matrix() -> None:
+    gap = [r for r in SMALL if r != evaluation(2, "breakout", 31.8)]
+    known = known_scores(gap, ("pong", "breakout"))
+    assert known.shape == (4, 2)
+    assert math.isnan(known[2, 1])
+    assert known[2, 0] == -20.7
+    np.testing.assert_array_equal(score_matrix(gap, ("pong", "breakout")), known[:2])

@@ -15,7 +15,7 @@ FROZEN = "No learning after visit"
 
 
 def changed(record: Record, **values: object) -> Record:
-    return type(record)(**{f: getattr(record, f) for f in vars(record)} | values)  # type: ignore[arg-type]
+    return type(record)(**{f: getattr(record, f) for f in vars(record)} | values)
 
 
 def found_in(path: Path, run: list[Record], **sections: dict[str, object]) -> str:
