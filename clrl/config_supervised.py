@@ -11,7 +11,10 @@ from typing import Literal
 from clrl.checks import check_at_least, check_positive, check_share
 from clrl.config_common import CommonConfig
 from clrl.errors import ConfigError, unknown_name
-from clrl.recognition.recognisers import OracleRecogniser
+from clrl.recognition.recognisers import (
+    FlatForgetMeNotRecogniser,
+    OracleRecogniser,
+)
 from clrl.summary import Measure
 from clrl.supervised.data import DATASETS
 from clrl.supervised.streams import STREAMS, StreamConfig
@@ -141,6 +144,11 @@ class SupervisedRunConfig(CommonConfig):
                 "the tasks of this stream can only be solved by a learner that is told "
                 "which one it is in, got another recogniser; set recogniser to oracle, "
                 "or stream.scenario to domain or class."
+            )
+        if isinstance(self.recogniser, FlatForgetMeNotRecogniser):
+            raise ConfigError(
+                "flat_fmn models the screens of games (84x84 or 42x42 pixels), got the "
+                f"images of {self.dataset}; set recogniser to oracle or one_task."
             )
         owns_layers = self.network.task_input or self.network.task_head
         if is_told and owns_layers and tasks > self.network.max_tasks:

@@ -24,6 +24,31 @@ def description(games: tuple[str, ...] = GAMES) -> RunDescription:
     return RunDescription(games, "ewc", "flat_fmn", "nature", seed=3)
 
 
+TASKS = ("permutation_1", "permutation_2")
+ACCURACIES = ((0.1, 0.125), (0.975, 0.2), (0.5, 0.9))
+
+
+def supervised_description() -> RunDescription:
+    rules = "mnist_permutations, 2 tasks"
+    return RunDescription(TASKS, "ewc", "oracle", rules, 0, measure="accuracy")
+
+
+def supervised_run() -> list[Record]:
+    """Two tasks, the first of which is half forgotten; 100 examples each."""
+    run: list[Record] = [Label(agent_steps=0, label=0)]
+    for stage, accuracies in enumerate(ACCURACIES):
+        steps = 100 * stage
+        run += [
+            Evaluation(
+                agent_steps=steps, stage=stage, game=task, label=0, returns=(accuracy,)
+            )
+            for task, accuracy in zip(TASKS, accuracies, strict=True)
+        ]
+        if stage < len(TASKS):
+            run.append(Visit(agent_steps=steps, visit=stage, game=TASKS[stage]))
+    return run
+
+
 def synthetic_run(
     games: tuple[str, ...] = GAMES,
     rounds: int = 2,

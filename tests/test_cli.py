@@ -159,6 +159,8 @@ def test_memories_that_do_not_fit_fail_the_run_and_leave_nothing_behind(
         ("methods", "ewc"),
         ("recognisers", "flat_fmn"),
         ("networks", "nature"),
+        ("datasets", "mnist"),
+        ("streams", "permutations"),
         ("configs", "atari/quickstart"),
     ],
 )

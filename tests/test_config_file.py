@@ -12,6 +12,7 @@ from clrl.continual.learner import Method
 from clrl.continual.methods import EWC, Domain, Finetune, MethodConfig
 from clrl.errors import ConfigError
 from clrl.rl.atari import game_names
+from clrl.supervised.streams import Permutations, Split
 from clrl.types import B
 
 TEXT = """
@@ -202,3 +203,79 @@ def test_the_help_explains_the_fields_of_the_chosen_method() -> None:
     assert "--method.strength" in config_help(None, ["--method", "ewc"])
     assert "--method.strength" not in config_help(None, ["--method", "finetune"])
     assert "--agent.train_freq" in config_help(None, [])
+
+
+SUPERVISED = """
+domain: supervised
+dataset: mnist
+stream: {name: split, tasks: 2}
+network: {hidden: [30, 20]}
+recogniser: oracle
+"""
+
+
+def read_supervised(path: Path, *overrides: str, text: str = SUPERVISED) -> object:
+    path.write_text(text, encoding="utf-8")
+    return read_config(path, overrides)
+
+
+def test_a_domain_decides_which_keys_there_are(tmp_path: Path) -> None:
+    config = read_supervised(tmp_path / "c.yaml", "--training.passes", "3")
+    assert isinstance(config, SupervisedRunConfig)
+    assert config.stream == Split(tasks=2)
+    assert config.network.hidden == (30, 20)
+    assert config.training.passes == 3
+    assert describe(config).measure == "accuracy"
+    assert describe(config).games == ("split_1", "split_2")
+
+
+def test_a_supervised_config_is_overridden_like_any_other(tmp_path: Path) -> None:
+    config = read_supervised(
+        tmp_path / "c.yaml",
+        "--stream=permutations",
+        "--network.hidden=50,40,30",
+        "--data-dir",
+        "here",
+        "--method=ewc",
+        "--method.strength=3",
+    )
+    assert isinstance(config, SupervisedRunConfig)
+    assert config.stream == Permutations()  # the file's 2 tasks were the split's
+    assert config.network.hidden == (50, 40, 30)
+    assert config.data_dir == Path("here")
+    assert config.method == EWC(strength=3.0)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (["--agent.gamma", "1"], "unknown key 'agent.gamma'"),
+        (["--training.pases", "1"], "did you mean training.passes"),
+        (["--stream", "permutation"], "did you mean permutations"),
+        (["--stream.square", "3"], "unknown key 'stream.square'"),
+        (["--dataset", "mnits"], "did you mean mnist"),
+        (["--domain", "supervise"], "did you mean supervised"),
+        (["--domain", "atari"], "unknown key"),
+        (["--stream.tasks", "3"], "must divide the 10 classes"),
+        (["--stream.scenario", "tsk"], "one of 'task', 'domain', 'class'.*tsk"),
+        (["--network.hidden", "50,x"], "network.hidden"),
+        (["--network.hidden", "0"], "network.hidden must be at least 1"),
+        (["--recogniser", "one_task"], "set recogniser to oracle"),
+        (["--training.momentum", "0.9", "--training.optimizer=adam"], "with adam"),
+    ],
+)
+def test_a_wrong_override_of_a_supervised_config_is_refused(
+    tmp_path: Path, override: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_supervised(tmp_path / "c.yaml", *override)
+
+
+def test_the_help_of_a_supervised_config_explains_its_own_keys(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(SUPERVISED, encoding="utf-8")
+    text = config_help(path, [])
+    for expected in ("--training.passes", "--stream.scenario", "--data_dir", "--seed"):
+        assert expected in text
+    assert "--agent.train_freq" not in text
+    assert "Of all randomness" in text  # fields of the base class are explained too

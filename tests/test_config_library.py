@@ -17,6 +17,12 @@ def test_the_configs_that_come_along_are_found_by_every_spelling() -> None:
         assert find_config(name).samefile(path)
 
 
+def test_a_name_without_its_folder_is_the_first_folders() -> None:
+    files = config_files()
+    assert find_config("quickstart") == files["atari/quickstart"]
+    assert find_config("mnist/quickstart") == files["mnist/quickstart"]
+
+
 def test_a_file_of_the_users_own_comes_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,11 +5,16 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from clrl.progress import LiveProgress, PlainProgress, Status, clock_time
+from clrl.progress import LiveProgress, PlainProgress, Status, clock_time, describe
 
 
 def status(agent_steps: int, last_return: float | None = None) -> Status:
     return Status("pong", 1, 4, agent_steps, 10_000, 2, 0.25, last_return)
+
+
+def test_a_line_of_a_run_without_actions_speaks_of_no_exploration() -> None:
+    line = describe(status(100)._replace(exploration_rate=None), 10.0, None)
+    assert line == "visit 2/4 pong, step 100/10,000, 10 steps/s, task 2"
 
 
 def clock(*times: float) -> Callable[[], float]:

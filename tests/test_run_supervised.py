@@ -16,7 +16,11 @@ from clrl.config_supervised import MLPConfig, SupervisedRunConfig, TrainingConfi
 from clrl.continual.methods import EWC
 from clrl.errors import CheckpointError, ConfigError, DataError, DivergenceError
 from clrl.progress import SilentListener
-from clrl.recognition.recognisers import OneTaskRecogniser, OracleRecogniser
+from clrl.recognition.recognisers import (
+    FlatForgetMeNotRecogniser,
+    OneTaskRecogniser,
+    OracleRecogniser,
+)
 from clrl.run_directory import RunDirectory
 from clrl.summary import summarise
 from clrl.supervised.streams import Permutations, Rotations, Split, StreamConfig
@@ -194,6 +198,11 @@ def test_every_stream_is_trained_and_scored(
 def test_tasks_that_must_be_told_need_the_oracle() -> None:
     with pytest.raises(ConfigError, match="set recogniser to oracle"):
         changed(stream=Split(), recogniser=OneTaskRecogniser())
+
+
+def test_a_recogniser_of_screens_is_refused_before_any_work() -> None:
+    with pytest.raises(ConfigError, match="flat_fmn models the screens of games"):
+        changed(recogniser=FlatForgetMeNotRecogniser())
 
 
 def test_too_few_layers_for_the_tasks_are_refused_before_any_work() -> None:

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.image import imread
 
@@ -12,7 +13,14 @@ from clrl.report.score_matrix import (
 )
 from clrl.summary import summarise
 
-from ..synthetic_run import GAMES, description, synthetic_run
+from ..synthetic_run import (
+    ACCURACIES,
+    GAMES,
+    description,
+    supervised_description,
+    supervised_run,
+    synthetic_run,
+)
 
 TEN_GAMES = (
     "space_invaders",
@@ -60,3 +68,17 @@ def test_an_inferred_task_has_the_colour_of_its_game() -> None:
     summary = summarise(synthetic_run(), description())
     assert colour_of_label(1, summary) == COLOURS[1]
     assert colour_of_label(99, summary) not in COLOURS
+
+
+def test_the_picture_of_a_supervised_run_shows_accuracies() -> None:
+    run = supervised_run()
+    summary = summarise(run, supervised_description())
+    matrix, _colours, strips, first, second = draw(run, summary).axes
+    texts = [text.get_text() for text in matrix.texts]
+    assert texts == [f"{a:.3f}" for row in ACCURACIES for a in row]
+    assert strips.get_xlabel() == "examples"
+    for task, axes in enumerate((first, second)):
+        ((line,),) = (axes.lines,)
+        points = np.stack([line.get_xdata(), line.get_ydata()], axis=1)
+        expected = [(100 * i, row[task]) for i, row in enumerate(ACCURACIES)]
+        np.testing.assert_allclose(points, expected)

@@ -6,7 +6,13 @@ from clrl.records import Evaluation
 from clrl.report.tables import evaluation_table, number, report, score
 from clrl.summary import summarise
 
-from ..synthetic_run import GAMES, description, synthetic_run
+from ..synthetic_run import (
+    GAMES,
+    description,
+    supervised_description,
+    supervised_run,
+    synthetic_run,
+)
 
 
 def shown(renderable: RenderableType) -> str:
@@ -51,3 +57,21 @@ def test_numbers_are_as_long_as_they_need_to_be() -> None:
     assert score(-20.46) == "-20.5"
     assert number(-0.001) == "0.00"
     assert number(float("nan")) == "-"
+
+
+def test_the_report_of_a_supervised_run_shows_accuracies_and_nothing_of_games() -> None:
+    text = shown(report(summarise(supervised_run(), supervised_description())))
+    for expected in ("0.975", "0.125", "permutation_2 #1", "ACC 0.700", "BWT -0.475"):
+        assert expected in text
+    for other in ("human", "random", "nan", "game"):
+        assert other not in text
+
+
+def test_a_round_of_accuracies_is_a_table_of_tasks() -> None:
+    evaluation = Evaluation(
+        agent_steps=9, stage=2, game="permutation_1", label=3, returns=(0.9876,)
+    )
+    text = shown(evaluation_table([evaluation], "accuracy"))
+    assert "permutation_1" in text
+    assert "0.988" in text
+    assert "human" not in text
