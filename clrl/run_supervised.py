@@ -160,7 +160,9 @@ def make_learner(
     """A network with initial weights from the seed, its optimiser and its method."""
     network = make_network(config, stream).to(device)
     generator = torch.Generator(device).manual_seed(config.seed)
-    domain = Domain(statistics=STATISTICS, batch_type=ExampleBatch, generator=generator)
+    domain = Domain[ExampleBatch](
+        statistics=STATISTICS, batch_type=ExampleBatch, generator=generator
+    )
     max_grad_norm = config.training.max_grad_norm
     return ContinualLearner(
         network=network,

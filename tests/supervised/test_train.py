@@ -64,7 +64,7 @@ def trainer_of(
     torch.manual_seed(0)
     shape = made.dataset.train.images.shape[1:]
     mlp = MLP(shape, made.n_outputs, (50,), **network)
-    domain = Domain(
+    domain = Domain[ExampleBatch](
         statistics=STATISTICS,
         batch_type=ExampleBatch,
         generator=torch.Generator().manual_seed(0),
