@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from clrl.errors import ConfigError
 from clrl.evaluation.human_scores import normalised
 from clrl.evaluation.recognition import contingency
 from clrl.report import figures
@@ -49,12 +50,19 @@ def write_report(run_path: Path, output: Path | None = None) -> Path:
         Where it went.
 
     Raises:
-        ConfigError: There is no run.
+        ConfigError: There is no run, or the report cannot be written there.
         CheckpointError: A record before the last is damaged.
     """
     run = read_run(run_path)
     path = output or run.directory.report
-    path.write_text(page(run), encoding="utf-8")
+    text = page(run)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the report to {path}: {error.strerror}; name a file that "
+            "can be written with --output."
+        ) from None
     return path
 
 

@@ -247,6 +247,14 @@ def test_the_report_goes_where_it_is_asked_to(tmp_path: Path) -> None:
     assert not directory.report.exists()
 
 
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", [], config())
+    with pytest.raises(ConfigError, match="Is a directory; name a file"):
+        write_report(directory.path, tmp_path)
+    with pytest.raises(ConfigError, match="No such file or directory"):
+        write_report(directory.path, tmp_path / "none" / "x.html")
+
+
 def test_the_same_run_has_the_same_report(tmp_path: Path) -> None:
     directory = run_directory(tmp_path / "run", FINISHED, config())
     first = write_report(directory.path).read_bytes()
