@@ -108,6 +108,10 @@ class ForgetMeNotRecogniser(RecogniserConfig):
     A partition tree decides where the stream changes, so that there are no windows and
     a game that returns is recognised by its first frames.
 
+    Under a random policy with eight environments the defaults find the 19 games of
+    Kirkpatrick et al. (2017) as 19 contexts (57 visits of 100 vector steps, one seed);
+    with one environment krull, enduro and riverraid split, as with ``flat_fmn``.
+
     Attributes:
         bins: Grey bins of a pixel, 2 to 256.
         prior: Dirichlet pseudo-counts of each bin; below ``1 / bins``.

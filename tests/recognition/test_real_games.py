@@ -1,5 +1,7 @@
 """The recogniser's defaults on real games; ROMs are part of ale-py."""
 
+from typing import NamedTuple
+
 import gymnasium
 import numpy as np
 import pytest
@@ -12,7 +14,11 @@ from clrl.evaluation.recognition import (
     contingency,
     switch_delays_steps,
 )
-from clrl.recognition.recognisers import FlatForgetMeNotRecogniser
+from clrl.recognition.recognisers import (
+    FlatForgetMeNotRecogniser,
+    ForgetMeNotRecogniser,
+    RecogniserConfig,
+)
 
 GAMES = ("freeway", "road_runner", "space_invaders")
 STEPS_PER_VISIT = 800
@@ -45,24 +51,39 @@ def two_visits(
     return np.stack(visits)
 
 
+class Labelled(NamedTuple):
+    """Each game twice, in turn; steps are those of the vector environment."""
+
+    contexts: int
+    truth: Timeline
+    inferred: Timeline
+    total: int
+
+
+def label(config: RecogniserConfig, environments: int, side: int) -> Labelled:
+    recogniser = config.build(lambda: 0)
+    frames = [two_visits(game, environments, side) for game in GAMES]
+    stream = [frames[game][visit] for visit in range(2) for game in range(len(GAMES))]
+    labels = [recogniser.observe(frame) for visit in stream for frame in visit]
+    starts = np.arange(len(stream)) * len(stream[0])
+    return Labelled(
+        recogniser.contexts,
+        Timeline(starts, np.tile(np.arange(len(GAMES)), 2)),
+        Timeline(np.arange(len(labels)), np.array(labels, np.int64)),
+        len(labels),
+    )
+
+
 @pytest.mark.parametrize(("environments", "side"), [(4, 84), (1, 42)])
 def test_each_game_is_one_context_and_its_return_is_noticed(
     environments: int, side: int
 ) -> None:
     config = FlatForgetMeNotRecogniser()
-    recogniser = config.build(lambda: 0)
-    frames = [two_visits(game, environments, side) for game in GAMES]
-    stream = [frames[game][visit] for visit in range(2) for game in range(len(GAMES))]
-    labels = [recogniser.observe(frame) for visit in stream for frame in visit]
-
-    total = len(labels)
-    starts = np.arange(len(stream)) * len(stream[0])
-    truth = Timeline(starts, np.tile(np.arange(len(GAMES)), 2))
-    inferred = Timeline(np.arange(total), np.array(labels, np.int64))
+    contexts, truth, inferred, total = label(config, environments, side)
     table = contingency(truth, inferred, total)
     delays = switch_delays_steps(truth, inferred, total)
 
-    assert recogniser.contexts == len(GAMES)
+    assert contexts == len(GAMES)
     assert table.argmax(axis=1).tolist() == [0, 1, 2]
     # An update comes with each step of four environments, every fourth step of one.
     window = config.window_updates * config.update_period_steps // environments
@@ -71,3 +92,20 @@ def test_each_game_is_one_context_and_its_return_is_noticed(
     # A switch costs its delay, and nothing else is mislabelled.
     assert total - table.max(axis=1).sum() == delays.sum()
     assert adjusted_rand_index(table) > 0.7
+
+
+@pytest.mark.parametrize(("environments", "side"), [(4, 84), (1, 42)])
+def test_the_partition_tree_knows_a_game_that_returns_by_its_first_frames(
+    environments: int, side: int
+) -> None:
+    config = ForgetMeNotRecogniser()
+    contexts, truth, inferred, total = label(config, environments, side)
+    table = contingency(truth, inferred, total)
+    delays = switch_delays_steps(truth, inferred, total)
+
+    assert contexts == len(GAMES)
+    assert table.argmax(axis=1).tolist() == [0, 1, 2]
+    update = config.update_period_steps // environments
+    of_returns = delays[len(GAMES) - 1 :]
+    assert of_returns.max() <= (1 + config.debounce_updates) * update
+    assert total - table.max(axis=1).sum() == delays.sum()
