@@ -1,6 +1,6 @@
 """The command line. The only module that prints.
 
-    clrl train | evaluate | watch | report | compare | recognise | list
+    clrl train | evaluate | watch | report | compare | recognise | patterns | list
 
 Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
 
@@ -99,6 +99,7 @@ def _run(out: Console, options: argparse.Namespace, overrides: list[str]) -> int
         "watch": _watch,
         "report": _write_report,
         "compare": _compare,
+        "patterns": _patterns,
         "list": _list,
     }
     return commands[options.command](out, options)
@@ -168,6 +169,16 @@ def _parser() -> argparse.ArgumentParser:
     recognise.add_argument("config", metavar="CONFIG")
     recognise.add_argument(
         "--agent", type=Path, metavar="RUN", help="whose agent plays; else at random"
+    )
+
+    patterns = commands.add_parser(
+        "patterns", help="what EWC changes in a linear memory of random patterns"
+    )
+    patterns.add_argument("--synapses", type=int, default=1_000, help="(1000)")
+    patterns.add_argument("--repeats", type=int, default=400, help="memories (400)")
+    patterns.add_argument("--seed", type=int, default=0, help="of the patterns (0)")
+    patterns.add_argument(
+        "--output", type=Path, default=Path("patterns.png"), metavar="FILE"
     )
 
     listing = commands.add_parser("list", help="list what a config can name")
@@ -353,6 +364,22 @@ def _recognise(out: Console, options: argparse.Namespace, overrides: list[str]) 
     _line(out, f"numbers      {folder / 'recognition.json'}")
     _line(out, f"over time    {folder / 'recognition.png'}")
     _line(out, f"contexts     {folder / 'contexts.png'}")
+    return 0
+
+
+def _patterns(out: Console, options: argparse.Namespace) -> int:
+    from clrl.patterns import run_patterns
+
+    with _listener(out) as listener:
+        table = run_patterns(
+            options.output,
+            synapses=options.synapses,
+            repeats=options.repeats,
+            seed=options.seed,
+            listener=listener,
+        )
+    out.print(table)
+    _line(out, f"picture      {options.output}")
     return 0
 
 

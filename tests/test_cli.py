@@ -138,6 +138,24 @@ def test_a_report_says_where_it_went(capsys: pytest.CaptureFixture[str]) -> None
     assert Path("mine.html").exists()
 
 
+def test_random_patterns_leave_a_picture_and_numbers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["patterns", "--synapses", "20", "--repeats", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "signal / noise" in said
+    assert "gradient descent" in said
+    assert Path("patterns.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_random_patterns_need_more_than_one_memory(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "repeats must be at least 2" in complaint(
+        capsys, "patterns", "--repeats", "1"
+    )
+
+
 def test_an_unexpected_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--fast" in complaint(capsys, "evaluate", "runs/none", "--fast")
 
