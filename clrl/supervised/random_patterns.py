@@ -35,12 +35,13 @@ class Responses(NamedTuple):
     @property
     def snr(self) -> Float64[np.ndarray, "C T"]:
         """Signal over noise."""
-        return self.signal / self.noise
+        return np.asarray(self.signal / self.noise)
 
 
 def ewc_rates(synapses: int, patterns: int) -> Float64[np.ndarray, "T"]:
     """r_t = n / (n + t): EWC's Fisher after t patterns is t/n for each synapse."""
-    return synapses / (synapses + np.arange(1.0, patterns + 1))
+    learnt = np.arange(1.0, patterns + 1)
+    return np.asarray(synapses / (synapses + learnt))
 
 
 def constant_rates(rate: float, patterns: int) -> Float64[np.ndarray, "T"]:
