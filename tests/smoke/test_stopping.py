@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def wait_for(path: Path, text: str, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+@pytest.fixture
+def _as_in_a_terminal() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C, and its children do too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_as_in_a_terminal")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_interrupted_saves_its_agent_and_reports(
     tmp_path: Path, number: signal.Signals
