@@ -1,5 +1,6 @@
 """How much each parameter matters to a task."""
 
+import abc
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -68,6 +69,38 @@ class Statistic(Protocol[B_contra]):
     ) -> Float[Tensor, "B"]:
         """``s`` of each example, differentiable in ``outputs``."""
         ...
+
+
+class OneLabel(abc.ABC, Generic[B]):
+    """A statistic with a single label for each example, whose weight is 1."""
+
+    @abc.abstractmethod
+    def inputs(self, batch: B) -> Tensor:
+        """What the network is shown of ``batch``, [B, ...]."""
+
+    @abc.abstractmethod
+    def labels(
+        self, network: ContinualNetwork, outputs: Float[Tensor, "B A"], batch: B
+    ) -> Shaped[Tensor, "B *event"]:
+        """The label of each example; see ``Statistic.outcomes`` for the arguments."""
+
+    @abc.abstractmethod
+    def __call__(
+        self, outputs: Float[Tensor, "B A"], labels: Shaped[Tensor, "B *event"]
+    ) -> Float[Tensor, "B"]:
+        """``s`` of each example, differentiable in ``outputs``."""
+
+    def outcomes(
+        self,
+        network: ContinualNetwork,
+        outputs: Float[Tensor, "B A"],
+        batch: B,
+        generator: torch.Generator,
+    ) -> Outcomes:
+        """One outcome: the label."""
+        del generator
+        labels = self.labels(network, outputs, batch)
+        return Outcomes(torch.ones_like(outputs[:, 0])[None], labels[None])
 
 
 def mean_over_examples(

@@ -12,17 +12,17 @@ from itertools import islice
 from typing import Generic, NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
-from clrl.continual.importance import Outcomes, mean_over_examples, require_batches
+from clrl.continual.importance import OneLabel, mean_over_examples, require_batches
 from clrl.continual.layer_rules import RULES
 from clrl.continual.network import ContinualNetwork, eval_mode
 from clrl.types import B, Parameters
 
 
 @dataclass(frozen=True)
-class SquaredNorm(Generic[B]):
+class SquaredNorm(OneLabel[B]):
     """``s = ||F(x)||^2``, the squared 2-norm of an example's outputs; needs no label.
 
     Attributes:
@@ -35,16 +35,12 @@ class SquaredNorm(Generic[B]):
         """What the network is shown of ``batch``, [B, ...]."""
         return self.shown(batch)
 
-    def outcomes(
-        self,
-        network: ContinualNetwork,
-        outputs: Float[Tensor, "B A"],
-        batch: B,
-        generator: torch.Generator,
-    ) -> Outcomes:
-        """One outcome, whose label is not used."""
-        del network, generator
-        return Outcomes(torch.ones_like(outputs[:, 0])[None], batch.task[None])
+    def labels(
+        self, network: ContinualNetwork, outputs: Float[Tensor, "B A"], batch: B
+    ) -> Int64[Tensor, "B"]:
+        """The tasks, which are not used."""
+        del network, outputs
+        return batch.task
 
     def __call__(
         self, outputs: Float[Tensor, "B A"], labels: Shaped[Tensor, "B"]

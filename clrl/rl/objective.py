@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from clrl.continual.importance import Outcomes
+from clrl.continual.importance import OneLabel
 from clrl.continual.network import ContinualNetwork
 from clrl.rl.replay import ReplayBatch
 
@@ -73,7 +73,15 @@ class QLearning:
         return td_target(batch.rewards, batch.terminated, next_values, self.gamma)
 
 
-class QGaussian:
+class _OfObservations(OneLabel[ReplayBatch]):
+    """A statistic of Q-values."""
+
+    def inputs(self, batch: ReplayBatch) -> Tensor:
+        """The observations."""
+        return batch.observations
+
+
+class QGaussian(_OfObservations):
     """s = Q(s, a) of the action in memory: the Fisher of a Gaussian with mean Q.
 
     For y ~ N(Q(s, a), 1), E_y[(∂ log p(y|s, a)/∂θ)²] = (∂Q(s, a)/∂θ)² exactly, so no
@@ -81,20 +89,15 @@ class QGaussian:
     depend on how rewards are scaled beyond Q itself.
     """
 
-    def inputs(self, batch: ReplayBatch) -> Tensor:
-        """The observations."""
-        return batch.observations
-
-    def outcomes(
+    def labels(
         self,
         network: ContinualNetwork,
         outputs: Float[Tensor, "B A"],
         batch: ReplayBatch,
-        generator: torch.Generator,
-    ) -> Outcomes:
-        """One outcome: the action that was taken."""
-        del network, outputs, generator
-        return Outcomes(torch.ones_like(batch.rewards)[None], batch.actions[None])
+    ) -> Int64[Tensor, "B"]:
+        """The action that was taken."""
+        del network, outputs
+        return batch.actions
 
     def __call__(
         self, outputs: Float[Tensor, "B A"], labels: Int64[Tensor, "B"]
@@ -104,7 +107,7 @@ class QGaussian:
 
 
 @dataclass(frozen=True)
-class TemporalDifferenceError:
+class TemporalDifferenceError(_OfObservations):
     """s = the Huber loss of the TD error: the empirical Fisher of the training loss.
 
     Shrinks with the TD error, so it says little about a game that is mastered.
@@ -112,22 +115,16 @@ class TemporalDifferenceError:
 
     objective: QLearning
 
-    def inputs(self, batch: ReplayBatch) -> Tensor:
-        """The observations."""
-        return batch.observations
-
-    def outcomes(
+    def labels(
         self,
         network: ContinualNetwork,
         outputs: Float[Tensor, "B A"],
         batch: ReplayBatch,
-        generator: torch.Generator,
-    ) -> Outcomes:
-        """One outcome: the action that was taken and its target."""
-        del outputs, generator
+    ) -> Float[Tensor, "B 2"]:
+        """The action that was taken and its target."""
+        del outputs
         target = self.objective.target(network, batch)
-        labels = torch.stack([batch.actions.to(target.dtype), target], dim=1)  # [B, 2]
-        return Outcomes(torch.ones_like(target)[None], labels[None])
+        return torch.stack([batch.actions.to(target.dtype), target], dim=1)
 
     def __call__(
         self, outputs: Float[Tensor, "B A"], labels: Float[Tensor, "B 2"]
@@ -139,29 +136,22 @@ class TemporalDifferenceError:
         )
 
 
-class GreedySoftmax:
+class GreedySoftmax(_OfObservations):
     """s = log softmax(Q(s, ·)) of the greedy action.
 
     Reads Q-values as logits of a policy and its most probable action as the label: what
     classification code does when it takes the model's own prediction as the label.
     """
 
-    def inputs(self, batch: ReplayBatch) -> Tensor:
-        """The observations."""
-        return batch.observations
-
-    def outcomes(
+    def labels(
         self,
         network: ContinualNetwork,
         outputs: Float[Tensor, "B A"],
         batch: ReplayBatch,
-        generator: torch.Generator,
-    ) -> Outcomes:
-        """One outcome: the greedy action."""
-        del network, generator
-        return Outcomes(
-            torch.ones_like(batch.rewards)[None], outputs.argmax(dim=1)[None]
-        )
+    ) -> Int64[Tensor, "B"]:
+        """The greedy action."""
+        del network, batch
+        return outputs.argmax(dim=1)
 
     def __call__(
         self, outputs: Float[Tensor, "B A"], labels: Int64[Tensor, "B"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from clrl.continual.importance import (
     LogLikelihood,
-    Outcomes,
+    OneLabel,
     Statistic,
     empirical,
     exact,
@@ -74,7 +74,7 @@ def domain() -> Domain[ToyBatch]:
 
 
 @dataclass(frozen=True)
-class OfOutputs:
+class OfOutputs(OneLabel[ToyBatch]):
     """A statistic that looks at the outputs alone and needs no label."""
 
     scalar: Callable[[Tensor], Tensor]
@@ -82,14 +82,13 @@ class OfOutputs:
     def inputs(self, batch: ToyBatch) -> Tensor:
         return batch.inputs
 
-    def outcomes(
+    def labels(
         self,
         network: ContinualNetwork,
         outputs: Float[Tensor, "B A"],
         batch: ToyBatch,
-        generator: torch.Generator,
-    ) -> Outcomes:
-        return Outcomes(torch.ones(1, len(batch.task)), batch.labels[None])
+    ) -> Int64[Tensor, "B"]:
+        return batch.labels
 
     def __call__(
         self, outputs: Float[Tensor, "B A"], labels: Int64[Tensor, "B"]
