@@ -176,7 +176,7 @@ class ContinualLearner(Generic[B]):
 
     def _apply(self, gradient: Parameters) -> None:
         for name, parameter in self._parameters.items():
-            parameter.grad = gradient.get(name)
+            parameter.grad = _laid_out_as(parameter, gradient.get(name))
 
     def _gradient_of(self, batch: B) -> Parameters:
         """Gradient of the mean objective on another batch; ``.grad`` is not touched."""
@@ -190,3 +190,14 @@ class ContinualLearner(Generic[B]):
             for name, g in zip(self._parameters, gradient, strict=True)
             if g is not None
         }
+
+
+def _laid_out_as(parameter: nn.Parameter, gradient: Tensor | None) -> Tensor | None:
+    """``gradient`` with the strides of ``parameter``.
+
+    Autograd keeps to them, a constraint need not, and PyTorch's fused Adam on the CPU
+    adds up wrong elements, without a word, where the two differ.
+    """
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)

@@ -178,6 +178,31 @@ def test_the_gradient_is_clipped_after_it_was_constrained() -> None:
     assert norm.item() == pytest.approx(0.5, rel=1e-4)
 
 
+class Relaid(Stateless):
+    """Leaves the gradient as it is, but for its order in memory."""
+
+    def __call__(
+        self, gradient: Parameters, gradient_of: object, task: TaskId
+    ) -> Parameters:
+        return {
+            name: g.t().contiguous().t() if g.dim() == 2 else g
+            for name, g in gradient.items()
+        }
+
+
+def test_a_gradient_in_another_memory_layout_is_applied_to_the_same_weights() -> None:
+    weights = []
+    for method in (Method[ToyBatch](), Method[ToyBatch](constraint=Relaid())):
+        network = LinearNetwork(3, 4)
+        learner = replace(
+            learner_of(network, method),
+            optimizer=torch.optim.Adam(network.parameters(), lr=0.1, fused=True),
+        )
+        learner.step(toy_batch((5, 3)), task=0)
+        weights.append(torch.cat([p.detach().flatten() for p in network.parameters()]))
+    torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=0)
+
+
 def test_the_gradient_that_is_applied_includes_the_penalty() -> None:
     network, twin = LinearNetwork(3, 4), LinearNetwork(3, 4)
     anchor = {n: torch.randn_like(p) for n, p in network.shared_parameters().items()}
