@@ -6,6 +6,7 @@ Imports nothing heavy.
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from clrl.errors import unknown_name
 
@@ -47,15 +48,18 @@ def find_config(name: str) -> Path:
     return found
 
 
-def flat(
-    values: Mapping[object, object], prefix: str = ""
-) -> Iterator[tuple[str, str]]:
-    """Dotted keys and values as text: ``agent.gamma`` and ``0.99``; lists as JSON."""
+def leaves(
+    values: Mapping[Any, object], prefix: str = ""
+) -> Iterator[tuple[str, object]]:
+    """The values that are no mappings, by their dotted keys such as ``agent.gamma``."""
     for name, value in values.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, dict):
-            yield from flat(value, f"{key}.")
-        elif isinstance(value, str):
-            yield key, value
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{name}.")
         else:
-            yield key, json.dumps(value, default=str)
+            yield f"{prefix}{name}", value
+
+
+def flat(values: Mapping[Any, object]) -> Iterator[tuple[str, str]]:
+    """Dotted keys and values as text: ``agent.gamma`` and ``0.99``; lists as JSON."""
+    for key, value in leaves(values):
+        yield key, value if isinstance(value, str) else json.dumps(value, default=str)

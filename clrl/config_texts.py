@@ -19,17 +19,26 @@ NAMED_SECTIONS = (*CHOSEN_SECTIONS, "network")
 """Sections for which a name alone may stand."""
 
 
+def read_yaml(path: Path) -> object:
+    """What a config file holds, whatever that is.
+
+    Raises:
+        ConfigError: The file cannot be read, or is no YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"cannot read the config {path}: {reason}") from None
+
+
 def texts_of_file(path: Path) -> Texts:
     """The values in a YAML file.
 
     Raises:
         ConfigError: The file cannot be read, or is no mapping.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"cannot read the config {path}: {reason}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigError(
             f"the config {path} must be a mapping of keys to values, got "

@@ -1,6 +1,5 @@
 """Runs the random-pattern memory under three learners, simulated and analysed."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,11 @@ from rich.table import Table
 
 from clrl.checks import check_at_least
 from clrl.progress import Listener
-from clrl.report.random_patterns import PatternCurves, draw_patterns
+from clrl.report.random_patterns import (
+    PatternCurves,
+    draw_patterns,
+    patterns_table,
+)
 from clrl.supervised.random_patterns import (
     Responses,
     analyse,
@@ -59,27 +62,9 @@ def run_patterns(
         simulated[name] = _curves(found)
         analysed[name] = _curves(analyse(rates, synapses, times))
     draw_patterns(times, synapses, simulated, analysed).savefig(picture)
-    return _table(times, simulated, analysed)
+    return patterns_table(times, simulated, analysed)
 
 
 def _curves(responses: Responses) -> PatternCurves:
     snr = responses.snr
     return PatternCurves(first_snr=snr[:, 0], retained=fraction_retained(snr))
-
-
-def _table(
-    times: Sequence[int],
-    simulated: dict[str, PatternCurves],
-    analysed: dict[str, PatternCurves],
-) -> Table:
-    table = Table(title="signal / noise of the first pattern: simulated / analysed")
-    table.add_column("patterns", justify="right")
-    for name in analysed:
-        table.add_column(name, justify="right")
-    for i in range(0, len(times), 3):
-        pairs = (
-            f"{simulated[name].first_snr[i]:.2f} / {analysed[name].first_snr[i]:.2f}"
-            for name in analysed
-        )
-        table.add_row(f"{times[i]:,}", *pairs)
-    return table

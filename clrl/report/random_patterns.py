@@ -1,4 +1,4 @@
-"""The random-pattern memory as a figure: simulation beside analysis."""
+"""The random-pattern memory as figure and table: simulation beside analysis."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 from matplotlib.figure import Figure
+from rich.table import Table
 
 from clrl.report.score_matrix import COLOURS
 
@@ -59,3 +60,22 @@ def draw_patterns(
         axes.spines[["top", "right"]].set_visible(False)
     retained.legend(frameon=False, title="lines: analysis, dots: simulation")
     return figure
+
+
+def patterns_table(
+    times: Sequence[int],
+    simulated: Mapping[str, PatternCurves],
+    analysed: Mapping[str, PatternCurves],
+) -> Table:
+    """Signal over noise of the first pattern at every third time, both ways."""
+    table = Table(title="signal / noise of the first pattern: simulated / analysed")
+    table.add_column("patterns", justify="right")
+    for name in analysed:
+        table.add_column(name, justify="right")
+    for i in range(0, len(times), 3):
+        pairs = (
+            f"{simulated[name].first_snr[i]:.2f} / {analysed[name].first_snr[i]:.2f}"
+            for name in analysed
+        )
+        table.add_row(f"{times[i]:,}", *pairs)
+    return table

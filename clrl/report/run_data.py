@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from jaxtyping import Float64
 
 from clrl import records
+from clrl.config_library import leaves
+from clrl.config_texts import read_yaml
 from clrl.errors import ConfigError
 from clrl.history import History, history_of, read_history
 from clrl.run_directory import RunDirectory
@@ -130,23 +131,16 @@ def read_run(path: Path) -> RunData:
     )
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Each value of a config as text, by its dotted key."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            yield f"{prefix}{name}", "null" if shown is None else str(shown)
+def flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each value of a config as text for the eye, by its dotted key."""
+    for key, value in leaves(values):
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        yield key, "null" if shown is None else str(shown)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     # Building a RunConfig would import torch.
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"cannot read the config {path}: {reason}") from None
+    config = read_yaml(path)
     return config if isinstance(config, dict) else {}
 
 

@@ -126,7 +126,7 @@ def fraction_retained(
 ) -> Float64[np.ndarray, "C"]:
     """At each time the share of the patterns learnt whose SNR is above 1."""
     learnt = ~np.isnan(snr)
-    retained = np.greater(snr, RETAINED_SNR, where=learnt, out=np.zeros_like(learnt))
+    retained = snr > RETAINED_SNR  # never of NaN
     return np.asarray(retained.sum(axis=1) / learnt.sum(axis=1))
 
 
