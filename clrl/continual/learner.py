@@ -107,9 +107,7 @@ class ContinualLearner(Generic[B]):
 
         written_penalty = method.penalty.add_gradient(shared, task)
         self._apply(method.constraint(self._gradient(), self._gradient_of, task))
-        gradient_norm = nn.utils.clip_grad_norm_(
-            self._parameters.values(), self.max_grad_norm
-        )
+        gradient_norm = self._clip()
         self.optimizer.step()
         method.consolidation.after_update(dict(shared))
         return {
@@ -177,6 +175,17 @@ class ContinualLearner(Generic[B]):
     def _apply(self, gradient: Parameters) -> None:
         for name, parameter in self._parameters.items():
             parameter.grad = _laid_out_as(parameter, gradient.get(name))
+
+    def _clip(self) -> Tensor:
+        """Rescales the gradient if it is too long; returns its norm before that."""
+        parameters = self._parameters.values()
+        norm = nn.utils.get_total_norm(
+            [p.grad for p in parameters if p.grad is not None]
+        )
+        # To scale by 1 costs a pass over memory; to compare makes a GPU wait.
+        if norm.is_cuda or norm > self.max_grad_norm:
+            nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, norm)
+        return norm
 
     def _gradient_of(self, batch: B) -> Parameters:
         """Gradient of the mean objective on another batch; ``.grad`` is not touched."""

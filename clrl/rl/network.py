@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from gymnasium import spaces
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from clrl.continual.network import ContinualNetwork, TaskOwned
@@ -188,7 +188,7 @@ class QNetwork(ContinualNetwork):
     ) -> Iterator[Float[Tensor, "B F ..."]]:
         """The output of each layer, after its ReLU where it has one."""
         selection = self._select(task)
-        x = self._scaled(inputs) if self._is_image else inputs.float()
+        x = inputs.float().div_(255) if self._is_image else inputs.float()
         last = len(self.layers) - 1
         for i, (layer, task_part) in enumerate(
             zip(self.layers, self.task_parts, strict=True)
@@ -199,17 +199,6 @@ class QNetwork(ContinualNetwork):
             if i < last:
                 x = torch.relu(x)
             yield x
-
-    def _scaled(self, images: UInt8[Tensor, "B C H W"]) -> Float32[Tensor, "B C H W"]:
-        """``images`` between 0 and 1, laid out in memory as the convolutions want them.
-
-        The layout is changed while a pixel is one byte, not four.
-        """
-        weight = self.layers[0].weight
-        assert isinstance(weight, Tensor)
-        if weight.is_contiguous(memory_format=torch.channels_last):
-            images = images.contiguous(memory_format=torch.channels_last)
-        return images.float().div_(255)
 
     def _select(self, task: Int64[Tensor, "B"]) -> TaskSelection:
         if self._max_tasks is None:

@@ -224,19 +224,30 @@ class ReplayMemory:
         age = self._age[lane, row].astype(np.int64)
         for i in np.flatnonzero(age < self._n_stack - 1):
             frames[i, : self._n_stack - 1 - age[i]] = 0
-        shape = (size, *self._shape)
-        stacks = torch.from_numpy(frames).to(self._device)
+        shown = torch.from_numpy(frames).to(self._device)
         return ReplayBatch(
-            observations=stacks[:, :-1].reshape(shape),
+            observations=self._observations(shown[:, :-1]),
             actions=self._tensor(self._actions[lane, row].astype(np.int64)),
             rewards=self._tensor(self._rewards[lane, row]),
-            next_observations=stacks[:, 1:].reshape(shape),
+            next_observations=self._observations(shown[:, 1:]),
             terminated=self._tensor(self._terminated[lane, row]),
             task=torch.full((size,), self.task, device=self._device),
         )
 
     def _tensor(self, array: Shaped[np.ndarray, "B"]) -> Shaped[Tensor, "B"]:
         return torch.from_numpy(array).to(self._device)
+
+    def _observations(
+        self, frames: Shaped[Tensor, "B S ..."]
+    ) -> Shaped[Tensor, "B ..."]:
+        """``frames`` as observations.
+
+        The frames of a stack lie side by side for each pixel, as channels-last
+        convolutions read them: this copy is the only one on the way there.
+        """
+        if self._n_stack == 1:
+            return frames[:, 0].contiguous()
+        return torch.stack(frames.unbind(1), dim=-1).movedim(-1, 1)
 
     def _stacks(
         self, observations: Shaped[np.ndarray, "N ..."]
