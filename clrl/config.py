@@ -116,6 +116,11 @@ class AgentConfig:
     replay_gib: float = 4.0
     """GiB of memory that all replay memories may take together."""
 
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Arithmetic of the networks in updates. ``auto`` tries both before training and
+    takes bfloat16 where it is faster and its rounding small beside the noise of a
+    minibatch; what it takes may then differ from machine to machine."""
+
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
         check_positive("agent.learning_rate", self.learning_rate)

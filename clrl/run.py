@@ -27,7 +27,9 @@ from clrl.rl.dqn import ContinualDQN
 from clrl.rl.evaluate import Evaluator, Spectator, nobody
 from clrl.rl.game import MakeGame
 from clrl.rl.game_sequence import GameSequence, Visit, fixed_visits, random_visits
+from clrl.rl.objective import QLearning
 from clrl.rl.policy import ContinualDQNPolicy
+from clrl.rl.precision import try_precisions
 from clrl.rl.recorder import Recorder, Schedule, evaluation_record
 from clrl.rl.replay import available_bytes, required_bytes
 from clrl.run_directory import RunDirectory
@@ -35,6 +37,9 @@ from clrl.seeding import generator_of, stream_number
 
 N_STACK = 4
 """Frames in an observation (Mnih et al., 2015)."""
+
+_TRIAL_VECTOR_STEPS = 64  # played before precisions are tried
+_TRIAL_BATCHES = 4
 
 
 def check(config: RunConfig) -> None:
@@ -56,10 +61,14 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
     check_memory(config)
     allocator.keep_freed_memory()
     protocol = PROTOCOLS[config.sequence.protocol]
-    directory.write_provenance(
-        protocol=str(protocol), rom_md5s=rom_md5s(config), command=sys.argv
-    )
     listener.message(f"protocol {protocol}")
+    config = with_precision(config, listener)
+    directory.write_provenance(
+        protocol=str(protocol),
+        rom_md5s=rom_md5s(config),
+        command=sys.argv,
+        precision=config.agent.precision,
+    )
     tensorboard = TensorBoardOutputFormat(str(directory.tensorboard))
     with (
         closing(make_sequence(config)) as sequence,
@@ -95,6 +104,30 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
             raise
         save(agent, directory)
         dashboard.close()
+
+
+def with_precision(config: RunConfig, listener: Listener) -> RunConfig:
+    """``config`` with ``precision: auto`` replaced by what this machine is better at.
+
+    A throwaway agent plays at random, so that the run itself starts as ever.
+    """
+    if config.agent.precision != "auto":
+        return config
+    with closing(make_sequence(config)) as sequence:
+        agent = make_agent(config, sequence)
+        agent.learn(_TRIAL_VECTOR_STEPS * sequence.num_envs)
+        fullest = max(agent.memories.tasks, key=lambda c: agent.memories[c].added)
+        rng = np.random.default_rng(config.seed)
+        batches = [
+            agent.memories[fullest].sample(config.agent.batch_size, rng)
+            for _ in range(_TRIAL_BATCHES)
+        ]
+        objective = agent.learner.objective
+        assert isinstance(objective, QLearning)
+        trial = try_precisions(agent.policy.q_net, objective, batches)
+    listener.message(str(trial))
+    chosen = dataclasses.replace(config.agent, precision=trial.precision)
+    return dataclasses.replace(config, agent=chosen)
 
 
 def evaluate(
@@ -223,6 +256,8 @@ def make_agent(config: RunConfig, sequence: GameSequence) -> ContinualDQN:
         exploration_steps=agent.exploration_steps,
         consolidation_starts=agent.consolidation_starts,
         replay_gib=agent.replay_gib,
+        # Before ``train`` has tried them, nothing is updated that would matter.
+        precision="float32" if agent.precision == "auto" else agent.precision,
     )
 
 

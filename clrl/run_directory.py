@@ -143,6 +143,7 @@ class RunDirectory:
         command: Sequence[str],
         rom_md5s: Mapping[str, str] = MappingProxyType({}),
         data_md5s: Mapping[str, str] = MappingProxyType({}),
+        precision: str = "float32",
     ) -> None:
         """Writes down what would be needed to make the same run again.
 
@@ -151,6 +152,7 @@ class RunDirectory:
             command: The command line.
             rom_md5s: Hash of each game's ROM.
             data_md5s: Hash of each file of a data set.
+            precision: Arithmetic of the network in updates.
         """
         content = {
             "command": list(command),
@@ -161,6 +163,7 @@ class RunDirectory:
             "protocol": protocol,
             "rom_md5s": dict(rom_md5s),
             "data_md5s": dict(data_md5s),
+            "precision": precision,
         }
         self.provenance.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 

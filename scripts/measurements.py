@@ -14,6 +14,8 @@ from subjects import (
     MATCHED_BATCH_SIZE,
     N_ACTIONS,
     NUM_ENVS,
+    OurBfloat16Subject,
+    OurMatchedBfloat16Subject,
     OurMatchedSubject,
     OurSubject,
     Sb3SubjectOf1,
@@ -35,6 +37,7 @@ from clrl.recognition.flat_forget_me_not import FlatForgetMeNot
 from clrl.recognition.recognisers import FlatForgetMeNotRecogniser
 from clrl.rl.network import build_network
 from clrl.rl.objective import QGaussian, QLearning
+from clrl.rl.precision import try_precisions
 from clrl.rl.replay import ReplayBatch
 
 MATMUL_SIDE = 1_024  # two factors and a product of 4 MiB each
@@ -86,7 +89,14 @@ class Benchmark:
         self._threads = torch.get_num_threads()
         start = Start(warm_up_steps=effort.warm_up_steps, seed=seed)
         self._ours = SubjectProcess(OurSubject, start)
-        self._matched = SubjectProcess(OurMatchedSubject, start)
+        self._variants = {
+            name: SubjectProcess(subject, start)
+            for name, subject in (
+                ("exact_bfloat16", OurBfloat16Subject),
+                ("matched", OurMatchedSubject),
+                ("matched_bfloat16", OurMatchedBfloat16Subject),
+            )
+        }
         self._theirs = {
             1: SubjectProcess(Sb3SubjectOf1, start),
             NUM_ENVS: SubjectProcess(Sb3SubjectOf8, start),
@@ -94,6 +104,7 @@ class Benchmark:
         allocator.keep_freed_memory()
         agent = our_agent(start)
         agent.learn(effort.warm_up_steps)
+        self._network, self._objective = agent.policy.q_net, agent.learner.objective
         self._memory = agent.memories[0]
         self._batch = self._memory.sample(BATCH_SIZE, self._rng)
 
@@ -106,7 +117,11 @@ class Benchmark:
         yield "acting_vs_sb3", self.acting()
         yield "environment_vs_sb3", self.environment()
         yield "peak_rss", Measurement(value=self._ours.peak_kib() / 1024, unit="MiB")
-        for process in (self._ours, self._matched, *self._theirs.values()):
+        for process in (
+            self._ours,
+            *self._variants.values(),
+            *self._theirs.values(),
+        ):
             process.close()
         ewc = self.ewc_overhead((1, 20))
         yield "ewc_overhead_1", ewc[1]
@@ -120,6 +135,7 @@ class Benchmark:
                 f"recognition_overhead_{contexts}",
                 self.recognition(contexts, step_seconds),
             )
+        yield from self.precision().items()
         yield "importance_at_a_switch", self.importance()
         yield "replay_bytes_per_transition", self.replay_bytes()
 
@@ -128,13 +144,13 @@ class Benchmark:
 
         Returns:
             One update of 32 for each 4 steps, as theirs, over Stable-Baselines3 with
-            one environment, its default, and with eight; and one update of 128 for each
-            16 steps. Theirs at its best number of threads.
+            one environment, its default, and with eight; one update of 128 for each
+            16 steps; and both in bfloat16. Theirs at its best number of threads.
         """
         steps = self._effort.steps
-        turns = dict(self._compare("train", steps, {"matched": self._matched}))
-        matched = {"clrl": turns.pop("matched")}
+        turns = dict(self._compare("train", steps, self._variants))
         exact = {"clrl": turns.pop("clrl")}
+        variants = {name: {"clrl": turns.pop(name)} for name in self._variants}
         of_one, of_eight = (
             {name: t for name, t in turns.items() if name.endswith(f"_{n}_envs")}
             for n in self._theirs
@@ -142,7 +158,9 @@ class Benchmark:
         return {
             "full_loop_exact_vs_sb3": speed_up(exact | of_one, steps, "steps"),
             "full_loop_exact_vs_sb3_8_envs": speed_up(exact | of_eight, steps, "steps"),
-            "full_loop_matched_vs_sb3": speed_up(matched | of_one, steps, "steps"),
+        } | {
+            f"full_loop_{name}_vs_sb3": speed_up(variant | of_one, steps, "steps")
+            for name, variant in variants.items()
         }
 
     def update(self) -> Measurement:
@@ -258,6 +276,20 @@ class Benchmark:
                 "step_seconds": vector_step_seconds,
             },
         )
+
+    def precision(self) -> dict[str, Measurement]:
+        """What ``precision: auto`` would measure with the agent's own transitions."""
+        batches = [self._memory.sample(BATCH_SIZE, self._rng) for _ in range(4)]
+        assert isinstance(self._objective, QLearning)
+        trial = try_precisions(self._network, self._objective, batches)
+        return {
+            "bfloat16_gradient_vs_float32": Measurement(
+                value=trial.speed_up, unit="times"
+            ),
+            "bfloat16_gradient_error": Measurement(
+                value=trial.error, unit="of a difference between minibatches"
+            ),
+        }
 
     def importance(self) -> Measurement:
         """Seconds of the Fisher of 3,200 examples for the EWC paper's network."""

@@ -92,12 +92,16 @@ class OurSubject(Subject):
     _agent: ContinualDQN
     batch_size = BATCH_SIZE
     train_freq_steps = TRAIN_FREQ_STEPS
+    precision = "float32"
 
     def __init__(self, start: Start) -> None:
         """Prepares the process as ``clrl train`` does."""
         allocator.keep_freed_memory()
         agent = our_agent(
-            start, batch_size=self.batch_size, train_freq=self.train_freq_steps
+            start,
+            batch_size=self.batch_size,
+            train_freq=self.train_freq_steps,
+            precision=self.precision,
         )
         super().__init__(agent, start.warm_up_steps)
 
@@ -118,6 +122,18 @@ class OurMatchedSubject(OurSubject):
 
     batch_size = MATCHED_BATCH_SIZE
     train_freq_steps = MATCHED_TRAIN_FREQ_STEPS
+
+
+class OurBfloat16Subject(OurSubject):
+    """The same updates, the networks' arithmetic in bfloat16."""
+
+    precision = "bfloat16"
+
+
+class OurMatchedBfloat16Subject(OurMatchedSubject):
+    """A quarter of the updates, in bfloat16."""
+
+    precision = "bfloat16"
 
 
 class Sb3SubjectOf1(Subject):
@@ -175,7 +191,11 @@ class SubjectProcess:
 
 
 def our_agent(
-    start: Start, *, batch_size: int = BATCH_SIZE, train_freq: int = TRAIN_FREQ_STEPS
+    start: Start,
+    *,
+    batch_size: int = BATCH_SIZE,
+    train_freq: int = TRAIN_FREQ_STEPS,
+    precision: str = "float32",
 ) -> ContinualDQN:
     """ContinualDQN on Pong, its arithmetic chosen as ``clrl train`` chooses it."""
     return ContinualDQN(
@@ -192,6 +212,7 @@ def our_agent(
         exploration_initial_eps=EPS,
         exploration_final_eps=EPS,
         double_q=False,
+        precision=precision,
         n_stack=4,
         seed=start.seed,
         device="cpu",

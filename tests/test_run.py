@@ -253,6 +253,19 @@ def test_provenance_names_the_protocol_and_the_roms(
     assert provenance["rom_md5s"]["breakout"] == "f34f08e5eb96e500e851a80be3277a56"
 
 
+def test_a_precision_is_chosen_before_the_run_and_written_down(tmp_path: Path) -> None:
+    agent = dataclasses.replace(TINY.agent, precision="auto")
+    directory, listener = new_directory(tmp_path), Remembering()
+    run.train(changed(agent=agent), directory, listener)
+    (chosen,) = (
+        message.split()[1].rstrip(":")
+        for message in listener.messages
+        if message.startswith("precision ")
+    )
+    assert json.loads(directory.provenance.read_text())["precision"] == chosen
+    run.evaluate(directory, 1, SilentListener())
+
+
 def test_a_saved_agent_scores_what_it_scored_in_the_end(
     runs: tuple[RunDirectory, RunDirectory],
 ) -> None:

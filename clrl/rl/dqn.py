@@ -95,6 +95,7 @@ class ContinualDQN(DQN):
         exploration_steps: int | None = None,
         consolidation_starts: int = 0,
         replay_gib: float | None = None,
+        precision: str = "float32",
     ) -> None:
         """Sets up the agent; arguments not listed are Stable-Baselines3's.
 
@@ -131,6 +132,8 @@ class ContinualDQN(DQN):
                 consolidated when it is left.
             replay_gib: GiB for all replay memories; by default four fifths of what is
                 available.
+            precision: Arithmetic of the networks in updates, ``float32`` or
+                ``bfloat16``.
         """
         self.method_config = method or Finetune()
         self.recogniser_config = recogniser or OneTaskRecogniser()
@@ -139,6 +142,7 @@ class ContinualDQN(DQN):
         self.exploration_steps = exploration_steps
         self.consolidation_starts = consolidation_starts
         self.replay_gib = replay_gib
+        self.precision = precision
         self._steps_owed = 0
         super().__init__(
             policy,
@@ -211,6 +215,7 @@ class ContinualDQN(DQN):
             gamma=self.gamma,
             double_q=self.double_q,
             max_grad_norm=self.max_grad_norm,
+            precision=self.precision,
             generator=torch.Generator(self.device).manual_seed(self.seed or 0),
         )
         self.continual_state = ContinualState(

@@ -4,6 +4,7 @@ import torch
 
 from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import Domain, MethodConfig
+from clrl.errors import unknown_name
 from clrl.rl.objective import (
     GreedySoftmax,
     QGaussian,
@@ -11,6 +12,7 @@ from clrl.rl.objective import (
     TemporalDifferenceError,
 )
 from clrl.rl.policy import ContinualDQNPolicy
+from clrl.rl.precision import PRECISIONS
 from clrl.rl.replay import ReplayBatch
 
 
@@ -21,6 +23,7 @@ def make_learner(
     gamma: float,
     double_q: bool,
     max_grad_norm: float,
+    precision: str,
     generator: torch.Generator,
 ) -> ContinualLearner[ReplayBatch]:
     """Q-learning with a continual-learning method.
@@ -31,13 +34,20 @@ def make_learner(
         gamma: Discount of one agent step.
         double_q: Double Q-learning.
         max_grad_norm: 2-norm to which larger gradients are scaled down.
+        precision: Name of the networks' arithmetic in updates.
         generator: Of all randomness in the method.
 
     Raises:
-        ConfigError: The method does not know what a knob names.
+        ConfigError: The method does not know what a knob names, or no precision has
+            this name.
     """
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
     objective = QLearning(
-        target_network=policy.q_net_target, gamma=gamma, double_q=double_q
+        target_network=policy.q_net_target,
+        gamma=gamma,
+        double_q=double_q,
+        precision=PRECISIONS[precision],
     )
     domain = Domain[ReplayBatch](
         statistics={

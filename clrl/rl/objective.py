@@ -42,11 +42,14 @@ class QLearning:
         double_q: The online network chooses the next action and the target network
             values it (van Hasselt et al., 2016, eq. 4); otherwise the target network
             does both.
+        precision: Of the networks' arithmetic, bfloat16 by autocasting; parameters,
+            gradients of parameters and the loss itself are float32.
     """
 
     target_network: ContinualNetwork
     gamma: float
     double_q: bool
+    precision: torch.dtype = torch.float32
 
     def __call__(
         self, network: ContinualNetwork, batch: ReplayBatch
@@ -55,9 +58,13 @@ class QLearning:
 
         Its gradient is the TD error clipped to [-1, 1], as in Mnih et al. (2015).
         """
-        target = self.target(network, batch)
-        q = q_of(network(batch.observations, batch.task), batch.actions)
-        return functional.smooth_l1_loss(q, target, reduction="none")
+        # Apart from each other: weights cast without a gradient would be used again.
+        with self._arithmetic(batch):
+            target = self.target(network, batch)
+        with self._arithmetic(batch):
+            q_values = network(batch.observations, batch.task)
+        q = q_of(q_values.float(), batch.actions)
+        return functional.smooth_l1_loss(q, target.float(), reduction="none")
 
     @torch.no_grad()
     def target(
@@ -71,6 +78,13 @@ class QLearning:
         else:
             next_values = next_q.max(dim=1).values
         return td_target(batch.rewards, batch.terminated, next_values, self.gamma)
+
+    def _arithmetic(self, batch: ReplayBatch) -> torch.autocast:
+        return torch.autocast(
+            batch.observations.device.type,
+            self.precision,
+            enabled=self.precision != torch.float32,
+        )
 
 
 class _OfObservations(OneLabel[ReplayBatch]):

@@ -522,6 +522,7 @@ def test_the_importance_is_that_of_one_backward_pass_for_each_example(
         gamma=agent.gamma,
         double_q=agent.double_q,
         max_grad_norm=agent.max_grad_norm,
+        precision="float32",
         generator=torch.Generator(),
     )
     scalars = learner.leave(0, batches)
@@ -593,6 +594,11 @@ def test_more_tasks_than_the_network_has_room_for_are_refused() -> None:
 def test_an_unknown_importance_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match="did you mean td_error"):
         agent_on("CartPole-v1", method=EWC(importance="td_eror"))
+
+
+def test_an_unknown_precision_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match="did you mean bfloat16"):
+        agent_on(fakes(), precision="bfloat")
 
 
 def test_an_unknown_network_is_refused_with_the_nearest_name() -> None:

@@ -12,7 +12,11 @@ ROOT = Path(__file__).parents[2]
 MEASUREMENTS = {
     "full_loop_exact_vs_sb3",
     "full_loop_exact_vs_sb3_8_envs",
+    "full_loop_exact_bfloat16_vs_sb3",
     "full_loop_matched_vs_sb3",
+    "full_loop_matched_bfloat16_vs_sb3",
+    "bfloat16_gradient_vs_float32",
+    "bfloat16_gradient_error",
     "environment_vs_sb3",
     "acting_vs_sb3",
     "update_vs_sb3",
