@@ -41,8 +41,9 @@ RATIO_RECORDS = 5
 BETTER_STANDARD_ERRORS = 2
 """Fewer than a summary asks before it calls a game learnt: in doubt, no alarm."""
 
-MIN_EPISODES = 6
-"""Below this many episodes in a visit, whether anything was learnt is not judged."""
+MIN_EPISODES = 16
+"""Below this many episodes in a visit, whether anything was learnt is not judged: the
+first ones of parallel environments end together, and were played while exploring."""
 
 
 @runtime_checkable

@@ -220,15 +220,15 @@ LIKE_RANDOM = (-20.0, -21.0, -19.0)
 @pytest.mark.parametrize(
     ("run", "speaks"),
     [
-        (played(*LIKE_RANDOM * 3), True),
-        (played(*LIKE_RANDOM * 2, -2.0, -3.0, -2.0), False),
-        (played(*[5.0, 6.0, 7.0] * 3), False),  # known already, and still well played
-        (played(*LIKE_RANDOM * 2, -60.0, -61.0, -60.0), True),
-        (played(*LIKE_RANDOM * 2, 30.0, -60.0, -2.0), True),  # noise
-        (played(-60.0, -61.0, *LIKE_RANDOM, -20.0), False),  # better than its start
-        (played(*LIKE_RANDOM, -20.0, -21.0), False),  # five episodes: too few
-        (played(*LIKE_RANDOM * 3, random=False), False),
-        (played(*[-20.0] * 9), True),
+        (played(*LIKE_RANDOM * 6), True),
+        (played(*LIKE_RANDOM * 4, *[-2.0, -3.0, -2.0] * 2), False),
+        (played(*[5.0, 6.0, 7.0] * 6), False),  # known already, and still well played
+        (played(*LIKE_RANDOM * 4, *[-60.0, -61.0, -60.0] * 2), True),
+        (played(*LIKE_RANDOM * 4, *[30.0, -60.0, -2.0] * 2), True),  # noise
+        (played(*[-60.0, -61.0] * 3, *LIKE_RANDOM * 4), False),  # better than its start
+        (played(*LIKE_RANDOM * 5), False),  # fifteen episodes: too few
+        (played(*LIKE_RANDOM * 6, random=False), False),
+        (played(*[-20.0] * 16), True),
     ],
 )
 def test_an_agent_is_frozen_if_it_beats_neither_random_play_nor_its_own_start(
@@ -238,8 +238,8 @@ def test_an_agent_is_frozen_if_it_beats_neither_random_play_nor_its_own_start(
 
 
 def test_each_visit_is_judged_by_its_own_episodes() -> None:
-    good = played(*LIKE_RANDOM, *[0.0, 9.0, 9.0] * 2, number=0)
-    bad = played(*LIKE_RANDOM * 3, number=1, random=False)
+    good = played(*LIKE_RANDOM * 2, *[0.0, 9.0, 9.0] * 4, number=0)
+    bad = played(*LIKE_RANDOM * 6, number=1, random=False)
     assert alarms([*good, *bad]) == [("frozen_agent", 100)]
 
 
