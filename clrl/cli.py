@@ -9,7 +9,6 @@ Modules that import torch are imported where they are needed, so that help is in
 
 import argparse
 import contextlib
-import importlib.metadata
 import signal
 import sys
 import time
@@ -20,26 +19,16 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 from rich.console import Console
 from rich.live import Live
 
+from clrl.arguments import make_parser
 from clrl.config_library import config_files, find_config
 from clrl.errors import ClrlError, ConfigError
 from clrl.progress import Listener, LiveProgress, PlainProgress
-from clrl.records import read_records
 from clrl.run_directory import RunDirectory, run_stem
 
 if TYPE_CHECKING:
     from clrl.config_common import CommonConfig
     from clrl.records import Evaluation
     from clrl.summary import RunDescription
-
-LISTS = (
-    "games",
-    "datasets",
-    "streams",
-    "methods",
-    "recognisers",
-    "networks",
-    "configs",
-)
 
 
 @runtime_checkable
@@ -75,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out, err = Console(), Console(stderr=True)
     # A console script does not see the current folder, where a user's method may be.
     sys.path.append(str(Path.cwd()))
-    options, overrides = _parser().parse_known_args(arguments)
+    options, overrides = make_parser().parse_known_args(arguments)
     if overrides and options.command not in ("train", "recognise"):
         err.print(f"clrl: unexpected {' '.join(overrides)}", highlight=False)
         return 2
@@ -103,87 +92,6 @@ def _run(out: Console, options: argparse.Namespace, overrides: list[str]) -> int
         "list": _list,
     }
     return commands[options.command](out, options)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="clrl",
-        description="One learner, a sequence of games or tasks, and what it remembers.",
-        allow_abbrev=False,
-    )
-    version = importlib.metadata.version("clrl")
-    parser.add_argument("--version", action="version", version=f"clrl {version}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    train = commands.add_parser(
-        "train",
-        help="train on a sequence of games or tasks, and report",
-        usage="clrl train CONFIG [--key value ...]",
-        add_help=False,
-        allow_abbrev=False,
-    )
-    train.add_argument("config", nargs="?", metavar="CONFIG")
-    train.add_argument("-h", "--help", action="store_true")
-
-    evaluate = commands.add_parser(
-        "evaluate", help="score what a run has trained on all its games or tasks again"
-    )
-    evaluate.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
-    evaluate.add_argument("--episodes", type=int, help="of each game")
-
-    report = commands.add_parser(
-        "report", help="write all of a run, finished or not, as one page"
-    )
-    report.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
-    report.add_argument(
-        "--output", type=Path, metavar="FILE", help="default: report.html in RUN"
-    )
-
-    watch = commands.add_parser("watch", help="film a trained agent at play")
-    watch.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
-    watch.add_argument("--game", help="one of the run's; by default each of them")
-    watch.add_argument(
-        "--output", type=Path, metavar="FILE", help="default: RUN/videos/GAME.mp4"
-    )
-    watch.add_argument("--episodes", type=int, default=1, help="of each game (1)")
-    watch.add_argument(
-        "--seconds", type=float, default=180, help="of an episode at most (180)"
-    )
-
-    compare = commands.add_parser(
-        "compare", help="compare methods over seeds: tables, figures and a page"
-    )
-    compare.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="directory of a run"
-    )
-    compare.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="where it is written"
-    )
-
-    recognise = commands.add_parser(
-        "recognise",
-        help="run a config's recogniser over its games, without training",
-        usage="clrl recognise CONFIG [--agent RUN] [--key value ...]",
-        allow_abbrev=False,
-    )
-    recognise.add_argument("config", metavar="CONFIG")
-    recognise.add_argument(
-        "--agent", type=Path, metavar="RUN", help="whose agent plays; else at random"
-    )
-
-    patterns = commands.add_parser(
-        "patterns", help="what EWC changes in a linear memory of random patterns"
-    )
-    patterns.add_argument("--synapses", type=int, default=1_000, help="(1000)")
-    patterns.add_argument("--repeats", type=int, default=400, help="memories (400)")
-    patterns.add_argument("--seed", type=int, default=0, help="of the patterns (0)")
-    patterns.add_argument(
-        "--output", type=Path, default=Path("patterns.png"), metavar="FILE"
-    )
-
-    listing = commands.add_parser("list", help="list what a config can name")
-    listing.add_argument("what", choices=LISTS)
-    return parser
 
 
 def _train(out: Console, options: argparse.Namespace, overrides: list[str]) -> int:
@@ -264,20 +172,22 @@ def _report(
     out: Console, directory: RunDirectory, description: "RunDescription", seconds: float
 ) -> None:
     """Writes what the records say so far, as files and for the eye."""
-    from clrl.report.page import write_report
+    from clrl.report.page import write_page
+    from clrl.report.run_data import gather, history_in
     from clrl.report.score_matrix import save_picture
     from clrl.report.tables import report
-    from clrl.summary import is_summarisable, summarise, write_summary
+    from clrl.summary import is_summarisable, summarise_history, write_summary
 
-    records = read_records(directory.records) if directory.records.exists() else []
-    if not is_summarisable(records, description.games):
+    history = history_in(directory)
+    if not is_summarisable(history.events, description.games):
         return
-    summary = summarise(records, description, seconds)
+    summary = summarise_history(history, description, seconds)
     write_summary(summary, directory.summary)
-    save_picture(records, summary, directory.picture)
+    save_picture(history, summary, directory.picture)
     out.print(report(summary))
     if summary.measure == "return":
-        _line(out, f"report       {write_report(directory.path)}")
+        run = gather(directory, description, history, summary)
+        _line(out, f"report       {write_page(run, directory.report)}")
     _line(out, f"picture      {directory.picture}")
     _line(out, f"numbers      {directory.summary}")
     _line(out, f"tensorboard  tensorboard --logdir {directory.tensorboard}")

@@ -21,7 +21,7 @@ import numpy as np
 
 from clrl import records
 from clrl.records import Record
-from clrl.summary import standard_error
+from clrl.summary_visits import standard_error
 
 ACTIVE_SHARE = 1e-6
 """A penalty that is never a larger share of the task loss protects nothing."""

@@ -10,13 +10,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from clrl import records
 from clrl.records import Record
+
+R = TypeVar("R")
+S = TypeVar("S", records.Visit, records.Label)
 
 # NumPy itself would make a "q" a longlong, which is not its int64.
 _TYPES = {"q": np.int64, "d": np.float64}
@@ -117,6 +120,17 @@ def _complain(path: Path, first: int, chunk: Sequence[Any]) -> NoReturn:
         except _NO_RECORD as error:
             raise records.damaged(path, number, error) from error
     raise AssertionError("every line of the chunk is a record")
+
+
+def of_kind(run: Iterable[Record], kind: type[R]) -> list[R]:
+    """The records of one kind, in order."""
+    return [record for record in run if isinstance(record, kind)]
+
+
+def spans(changes: Sequence[S], end: int) -> list[tuple[S, int]]:
+    """Each change with the agent step at which the next one, or the end, comes."""
+    ends = [*(change.agent_steps for change in changes[1:]), end]
+    return list(zip(changes, ends, strict=False))
 
 
 class _Columns:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from clrl.errors import CheckpointError
-from clrl.summary import RandomSummary, RecognitionSummary, Summary, VisitSummary
+from clrl.summary import Summary
+from clrl.summary_recognition import RecognitionSummary
+from clrl.summary_visits import RandomSummary, VisitSummary
 
 _MATRICES = ("scores", "human_normalised", "human_normalised_57")
 _NUMBERS = (

@@ -7,7 +7,10 @@ from typing import Any
 
 import yaml
 
-from clrl.records import Record, to_line
+from clrl.config_common import CommonConfig
+from clrl.config_file import to_yaml
+from clrl.history import of_kind
+from clrl.records import Record, read_records, to_line
 from clrl.run_directory import RunDirectory
 
 from .synthetic_run import GAMES
@@ -58,3 +61,17 @@ def run_directory(
     if seconds is not None:
         directory.summary.write_text(json.dumps({"seconds": seconds}))
     return directory
+
+
+def new_directory(
+    parent: Path, config: CommonConfig, name: str = "run"
+) -> RunDirectory:
+    """A directory as it is when training starts."""
+    directory = RunDirectory.create(parent, name)
+    directory.config.write_text(to_yaml(config))
+    return directory
+
+
+def recorded(directory: RunDirectory, kind: type[Any]) -> list[Any]:
+    """A run's records of one kind, in order."""
+    return of_kind(read_records(directory.records), kind)

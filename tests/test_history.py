@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from clrl.errors import CheckpointError
-from clrl.history import history_of, read_history
-from clrl.records import Episode, Record, Train, Visit, to_line
+from clrl.history import history_of, read_history, spans
+from clrl.records import Episode, Label, Record, Train, Visit, to_line
 
 from .synthetic_run import synthetic_run
 
@@ -124,3 +124,9 @@ def test_a_file_of_many_chunks_is_read_whole(
     path.write_text(path.read_text() + "{\n", encoding="utf-8")
     with pytest.raises(CheckpointError, match=f"line {len(run) + 1} is damaged"):
         read_history(path)
+
+
+def test_spans_cover_the_run_without_gaps() -> None:
+    labels = [Label(agent_steps=step, label=0) for step in (0, 30, 70)]
+    assert spans(labels, 100) == list(zip(labels, (30, 70, 100), strict=True))
+    assert spans(labels[:0], 100) == []

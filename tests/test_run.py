@@ -19,7 +19,6 @@ from clrl.config import (
     RunConfig,
     SequenceConfig,
 )
-from clrl.config_file import to_yaml
 from clrl.continual.methods import EWC
 from clrl.errors import CheckpointError, DivergenceError, MemoryBudgetError
 from clrl.progress import Listener, SilentListener, Status
@@ -27,6 +26,7 @@ from clrl.recognition.recognisers import OracleRecogniser
 from clrl.run_directory import RunDirectory
 
 from .fakes import InterruptingListener
+from .run_files import new_directory, recorded
 
 VISIT_STEPS = 400
 
@@ -71,14 +71,6 @@ class Remembering(SilentListener):
         self.messages.append(message)
 
 
-def new_directory(
-    parent: Path, config: RunConfig = TINY, name: str = "run"
-) -> RunDirectory:
-    directory = RunDirectory.create(parent, name)
-    directory.config.write_text(to_yaml(config))
-    return directory
-
-
 def changed(**changes: Any) -> RunConfig:
     return dataclasses.replace(TINY, **changes)
 
@@ -87,7 +79,7 @@ def changed(**changes: Any) -> RunConfig:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, RunDirectory]:
     """The same config trained twice."""
     parent = tmp_path_factory.mktemp("runs")
-    first, second = (new_directory(parent, name=name) for name in ("first", "second"))
+    first, second = (new_directory(parent, TINY, name) for name in ("first", "second"))
     listener = Remembering()
     run.train(TINY, first, listener)
     run.train(TINY, second, SilentListener())
@@ -96,37 +88,33 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, RunDir
     return first, second
 
 
-def of_kind(directory: RunDirectory, kind: type[Any]) -> list[Any]:
-    return [r for r in records.read_records(directory.records) if isinstance(r, kind)]
-
-
 def test_records_tell_what_happened_in_order(
     runs: tuple[RunDirectory, RunDirectory],
 ) -> None:
     first, _ = runs
     total = 2 * VISIT_STEPS
     assert [
-        (v.agent_steps, v.visit, v.game) for v in of_kind(first, records.Visit)
+        (v.agent_steps, v.visit, v.game) for v in recorded(first, records.Visit)
     ] == [(0, 0, "pong"), (VISIT_STEPS, 1, "breakout")]
-    assert [(x.agent_steps, x.label) for x in of_kind(first, records.Label)] == [
+    assert [(x.agent_steps, x.label) for x in recorded(first, records.Label)] == [
         (0, 0),
         (VISIT_STEPS, 1),
     ]
-    (left,) = of_kind(first, records.Consolidation)
+    (left,) = recorded(first, records.Consolidation)
     assert (left.agent_steps, left.task) == (VISIT_STEPS, 0)
     metrics = left.metrics
     assert metrics["importance_trace"] >= metrics["importance_max"] > 0
 
-    evaluations = of_kind(first, records.Evaluation)
+    evaluations = recorded(first, records.Evaluation)
     assert [(e.agent_steps, e.stage, e.game, e.label) for e in evaluations] == [
         (stage * VISIT_STEPS, stage, game, label)
         for stage in range(3)
         for label, game in enumerate(TINY.games)
     ]
     assert {len(e.returns) for e in evaluations} == {2}
-    assert [r.game for r in of_kind(first, records.RandomPolicy)] == list(TINY.games)
+    assert [r.game for r in recorded(first, records.RandomPolicy)] == list(TINY.games)
 
-    training = of_kind(first, records.Train)
+    training = recorded(first, records.Train)
     assert [(t.agent_steps, t.game, t.label) for t in training] == [
         (VISIT_STEPS, "pong", 0),
         (total, "breakout", 1),
@@ -136,10 +124,10 @@ def test_records_tell_what_happened_in_order(
     assert training[0].penalty_gradient_ratio == 0
     assert training[1].penalty_gradient_ratio > 0
     assert all(abs(t.q_mean) <= t.q_abs_max for t in training)
-    episodes = of_kind(first, records.Episode)
+    episodes = recorded(first, records.Episode)
     assert episodes
     assert all(0 < e.agent_steps <= total for e in episodes)
-    learnt = of_kind(first, records.Plasticity)
+    learnt = recorded(first, records.Plasticity)
     assert [(p.stage, p.game, p.label) for p in learnt] == [
         (1, "pong", 0),
         (2, "breakout", 1),
@@ -177,7 +165,7 @@ def test_an_alarm_is_shown_and_recorded(tmp_path: Path) -> None:
     run.train(config, directory, listener)
     (alarm,) = (
         alarm
-        for alarm in of_kind(directory, records.Guard)
+        for alarm in recorded(directory, records.Guard)
         if alarm.guard == "inactive_penalty"
     )
     assert (alarm.agent_steps, alarm.visit) == (240, 1)
@@ -269,7 +257,7 @@ def test_a_precision_is_chosen_before_the_run_and_written_down(tmp_path: Path) -
 def test_a_saved_agent_scores_what_it_scored_in_the_end(
     runs: tuple[RunDirectory, RunDirectory],
 ) -> None:
-    last = [r for r in of_kind(runs[0], records.Evaluation) if r.stage == 2]
+    last = [r for r in recorded(runs[0], records.Evaluation) if r.stage == 2]
     assert run.evaluate(runs[0], None, SilentListener()) == last
 
 
@@ -282,11 +270,11 @@ def test_a_saved_agent_can_play_more_episodes(
 
 def test_a_run_without_a_checkpoint_cannot_be_evaluated(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="found no manifest"):
-        run.evaluate(new_directory(tmp_path), None, SilentListener())
+        run.evaluate(new_directory(tmp_path, TINY), None, SilentListener())
 
 
 def test_ctrl_c_saves_the_agent_and_goes_on_up(tmp_path: Path) -> None:
-    directory = new_directory(tmp_path)
+    directory = new_directory(tmp_path, TINY)
     listener: Listener = InterruptingListener(after=40)
     with pytest.raises(KeyboardInterrupt):
         run.train(TINY, directory, listener)
@@ -296,7 +284,7 @@ def test_ctrl_c_saves_the_agent_and_goes_on_up(tmp_path: Path) -> None:
     assert facts["agent_steps"] == 2 * 41
     assert facts["updates"] > 0
     assert len(run.evaluate(directory, 1, SilentListener())) == 2
-    assert of_kind(directory, records.Evaluation)
+    assert recorded(directory, records.Evaluation)
 
 
 def test_divergence_leaves_records_but_no_checkpoint(tmp_path: Path) -> None:
@@ -305,7 +293,7 @@ def test_divergence_leaves_records_but_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(DivergenceError, match="lower the learning rate"):
         run.train(config, directory, SilentListener())
     assert not directory.checkpoint.exists()
-    assert len(of_kind(directory, records.Evaluation)) == 2
+    assert len(recorded(directory, records.Evaluation)) == 2
 
 
 @pytest.mark.parametrize(

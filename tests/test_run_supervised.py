@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from clrl import records, run_supervised
 from clrl.checkpoint import read_checkpoint
-from clrl.config_file import describe, to_yaml
+from clrl.config_file import describe
 from clrl.config_supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
 from clrl.continual.methods import EWC
 from clrl.errors import CheckpointError, ConfigError, DataError, DivergenceError
@@ -26,6 +26,7 @@ from clrl.summary import summarise
 from clrl.supervised.streams import Permutations, Rotations, Split, StreamConfig
 
 from .fakes import InterruptingListener
+from .run_files import new_directory, recorded
 
 EXAMPLES = 60
 
@@ -45,14 +46,6 @@ TINY = SupervisedRunConfig(
 TASKS = ("permutation_1", "permutation_2")
 
 
-def new_directory(
-    parent: Path, config: SupervisedRunConfig = TINY, name: str = "run"
-) -> RunDirectory:
-    directory = RunDirectory.create(parent, name)
-    directory.config.write_text(to_yaml(config))
-    return directory
-
-
 def changed(**changes: Any) -> SupervisedRunConfig:
     return dataclasses.replace(TINY, **changes)
 
@@ -61,14 +54,10 @@ def changed(**changes: Any) -> SupervisedRunConfig:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, RunDirectory]:
     """The same config trained twice."""
     parent = tmp_path_factory.mktemp("runs")
-    first, second = (new_directory(parent, name=name) for name in ("first", "second"))
+    first, second = (new_directory(parent, TINY, name) for name in ("first", "second"))
     for directory in (first, second):
         run_supervised.train(TINY, directory, SilentListener())
     return first, second
-
-
-def of_kind(directory: RunDirectory, kind: type[Any]) -> list[Any]:
-    return [r for r in records.read_records(directory.records) if isinstance(r, kind)]
 
 
 def test_records_tell_what_happened_in_order(
@@ -76,15 +65,15 @@ def test_records_tell_what_happened_in_order(
 ) -> None:
     first, _ = runs
     visit = 2 * EXAMPLES
-    visits = [(v.agent_steps, v.game) for v in of_kind(first, records.Visit)]
+    visits = [(v.agent_steps, v.game) for v in recorded(first, records.Visit)]
     assert visits == [(0, TASKS[0]), (visit, TASKS[1])]
-    labels = [(x.agent_steps, x.label) for x in of_kind(first, records.Label)]
+    labels = [(x.agent_steps, x.label) for x in recorded(first, records.Label)]
     assert labels == [(0, 0), (visit, 1)]
-    left = [(c.agent_steps, c.task) for c in of_kind(first, records.Consolidation)]
+    left = [(c.agent_steps, c.task) for c in recorded(first, records.Consolidation)]
     assert left == [(visit, 0), (2 * visit, 1)]
-    tests = [(e.stage, e.game) for e in of_kind(first, records.Evaluation)]
+    tests = [(e.stage, e.game) for e in recorded(first, records.Evaluation)]
     assert tests == [(stage, task) for stage in range(3) for task in TASKS]
-    training = of_kind(first, records.Train)
+    training = recorded(first, records.Train)
     assert [t.agent_steps for t in training] == [visit, 2 * visit]
     assert training[0].penalty == 0.0
     assert training[1].penalty > 0.0
@@ -123,7 +112,7 @@ def test_tensorboard_holds_the_same_scores_and_the_training(
     events.Reload()
     for task in TASKS:
         points = [(p.step, p.value) for p in events.Scalars(f"score/{task}")]
-        tests = [e for e in of_kind(first, records.Evaluation) if e.game == task]
+        tests = [e for e in recorded(first, records.Evaluation) if e.game == task]
         assert points == [(e.agent_steps, pytest.approx(e.returns[0])) for e in tests]
     tags = set(events.Tags()["scalars"])
     assert {"train/loss", "train/penalty", "recognition/label"} <= tags
@@ -131,7 +120,7 @@ def test_tensorboard_holds_the_same_scores_and_the_training(
 
 
 def test_provenance_names_the_data(tmp_path: Path) -> None:
-    directory = new_directory(tmp_path)
+    directory = new_directory(tmp_path, TINY)
     run_supervised.train(TINY, directory, SilentListener())
     content = json.loads(directory.provenance.read_text())
     assert content["protocol"] == "digits_permutations, 2 tasks"
@@ -142,7 +131,7 @@ def test_a_saved_classifier_scores_as_it_did_at_the_end(
     runs: tuple[RunDirectory, RunDirectory],
 ) -> None:
     first, _ = runs
-    last = [e for e in of_kind(first, records.Evaluation) if e.stage == 2]
+    last = [e for e in recorded(first, records.Evaluation) if e.stage == 2]
     assert run_supervised.evaluate(first, None, SilentListener()) == last
 
 
@@ -152,11 +141,11 @@ def test_episodes_are_refused(runs: tuple[RunDirectory, RunDirectory]) -> None:
 
 
 def test_an_interrupted_run_keeps_its_classifier(tmp_path: Path) -> None:
-    directory = new_directory(tmp_path)
+    directory = new_directory(tmp_path, TINY)
     with pytest.raises(KeyboardInterrupt):
         run_supervised.train(TINY, directory, InterruptingListener(after=15))
     assert "network" in read_checkpoint(directory.checkpoint)
-    assert len(of_kind(directory, records.Visit)) == 2
+    assert len(recorded(directory, records.Visit)) == 2
 
 
 def test_a_run_that_diverges_writes_no_checkpoint(tmp_path: Path) -> None:
@@ -218,7 +207,7 @@ def test_a_split_that_does_not_divide_is_refused_before_any_work() -> None:
 def test_missing_data_are_reported(tmp_path: Path) -> None:
     config = changed(dataset="mnist", data_dir=tmp_path)
     with pytest.raises(DataError, match=f"in {tmp_path}"):
-        run_supervised.train(config, new_directory(tmp_path), SilentListener())
+        run_supervised.train(config, new_directory(tmp_path, TINY), SilentListener())
 
 
 @pytest.mark.parametrize(

@@ -5,22 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from clrl.errors import ConfigError
 from clrl.records import Episode, Evaluation, Label, RandomPolicy, Record, Train, Visit
 from clrl.summary import (
-    RandomSummary,
-    VisitSummary,
     is_summarisable,
     known_scores,
-    learned_games,
-    majority_label,
     score_matrix,
-    spans,
     stage_names,
-    standard_error,
     summarise,
     write_summary,
 )
@@ -174,79 +166,8 @@ def test_a_run_without_an_evaluation_has_no_summary() -> None:
         summarise(SMALL[:2], TWO)
 
 
-def test_recognition_is_measured_on_the_runs_timelines() -> None:
-    found = summarise(synthetic_run(delay_steps=64), description()).recognition
-    assert found.contexts == found.contexts_of_at_least_1_percent == 3
-    assert found.delay_steps == 64
-    assert 0.98 < found.ari < 1.0
-    assert summarise(synthetic_run(delay_steps=0), description()).recognition.ari == 1
-
-
-def test_a_game_is_learnt_three_combined_standard_errors_above_random() -> None:
-    def learnt(mean: float, error: float | None) -> bool:
-        visit = VisitSummary(
-            game="pong",
-            label=0,
-            agent_steps=1,
-            episodes=9,
-            return_mean=mean,
-            return_standard_error=error,
-            penalty_mean=None,
-        )
-        random = RandomSummary(mean=0.0, standard_error=4.0, episodes=9)
-        return learned_games([visit], {"pong": random}) == ("pong",)
-
-    assert learnt(15.0, 3.0)
-    assert not learnt(14.9, 3.0)
-    assert not learnt(99.0, None)
-
-
-def test_equal_scores_without_any_spread_are_not_learning() -> None:
-    visit = VisitSummary(
-        game="pong",
-        label=0,
-        agent_steps=1,
-        episodes=9,
-        return_mean=-21.0,
-        return_standard_error=0.0,
-        penalty_mean=None,
-    )
-    random = RandomSummary(mean=-21.0, standard_error=0.0, episodes=9)
-    assert learned_games([visit], {"pong": random}) == ()
-
-
-@given(
-    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 3)), min_size=1, max_size=9),
-    st.integers(0, 40),
-    st.integers(1, 20),
-)
-def test_the_majority_label_agrees_with_counting_every_step(
-    stretches: list[tuple[int, int]], start: int, length: int
-) -> None:
-    by_step: list[int] = []
-    labels = []
-    for steps, value in stretches:
-        labels.append(Label(agent_steps=len(by_step), label=value))
-        by_step += [value] * steps
-    by_step += [by_step[-1]] * 100
-    seen = by_step[start : start + length]
-    majority = majority_label(labels, start, start + length)
-    assert seen.count(majority) == max(seen.count(value) for value in seen)
-
-
-def test_spans_cover_the_run_without_gaps() -> None:
-    labels = [Label(agent_steps=step, label=0) for step in (0, 30, 70)]
-    assert spans(labels, 100) == list(zip(labels, (30, 70, 100), strict=True))
-    assert spans(labels[:0], 100) == []
-
-
 def test_stages_count_the_visits_of_each_game() -> None:
     assert stage_names(["a", "b", "a"]) == ["a #1", "b #1", "a #2"]
-
-
-def test_the_standard_error_by_hand() -> None:
-    assert standard_error([1.0, 3.0]) == pytest.approx(1.0)
-    assert standard_error([1.0]) is None
 
 
 def test_the_file_has_exactly_the_documented_keys_and_no_nan(tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ from clrl.rl.play import play
 from clrl.run_directory import RunDirectory
 from clrl.watch import watch
 
-from .test_run import TINY, new_directory
+from .run_files import new_directory
+from .test_run import TINY
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A run with an agent, though one that has learnt nothing."""
-    directory = new_directory(tmp_path_factory.mktemp("runs"))
+    directory = new_directory(tmp_path_factory.mktemp("runs"), TINY)
     torch.manual_seed(0)
     sequence = run.make_sequence(TINY)
     run.save(run.make_agent(TINY, sequence), directory)
@@ -101,7 +102,7 @@ def test_a_wrong_request_is_refused(
 
 def test_a_run_without_an_agent_cannot_be_watched(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="found no manifest"):
-        film(new_directory(tmp_path), None, None)
+        film(new_directory(tmp_path, TINY), None, None)
     with pytest.raises(ConfigError, match="unknown run"):
         RunDirectory.open(tmp_path / "none")
 

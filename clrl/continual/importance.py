@@ -1,7 +1,7 @@
 """How much each parameter matters to a task."""
 
 import abc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -138,21 +138,35 @@ def mean_over_examples(
     return {name: total / examples for name, total in sums.items()}
 
 
-def require_batches(max_batches: int) -> None:
-    """Checks the number of batches that an estimator may draw.
+@dataclass(frozen=True, kw_only=True)
+class BatchLimit:
+    """What the estimators that draw batches of a task have in common.
 
-    Raises:
-        ConfigError: If ``max_batches`` is below 1.
+    Attributes:
+        max_batches: Batches drawn, at least 1.
     """
-    if max_batches < 1:
-        raise ConfigError(
-            f"the importance needs at least 1 batch, got {max_batches}; "
-            "raise importance_batches."
-        )
+
+    max_batches: int
+
+    def __post_init__(self) -> None:
+        """Checks the number of batches.
+
+        Raises:
+            ConfigError: If ``max_batches`` is below 1.
+        """
+        if self.max_batches < 1:
+            raise ConfigError(
+                f"the importance needs at least 1 batch, got {self.max_batches}; "
+                "raise importance_batches."
+            )
+
+    def drawn(self, batches: Iterable[B]) -> Iterator[B]:
+        """The first ``max_batches`` of ``batches``."""
+        return islice(batches, self.max_batches)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FisherDiagonal(Generic[B]):
+class FisherDiagonal(BatchLimit, Generic[B]):
     """Diagonal of the Fisher information, ``F = E_x E_y [(d s(x, y) / d theta)^2]``.
 
     Kirkpatrick et al. (2017) print no estimator; this is the definition. The outer
@@ -163,21 +177,11 @@ class FisherDiagonal(Generic[B]):
 
     Attributes:
         statistic: ``s`` and the labels it is averaged over.
-        max_batches: Batches drawn, at least 1.
         generator: Of the labels that are sampled.
     """
 
     statistic: Statistic[B]
-    max_batches: int
     generator: torch.Generator
-
-    def __post_init__(self) -> None:
-        """Checks the number of batches.
-
-        Raises:
-            ConfigError: If ``max_batches`` is below 1.
-        """
-        require_batches(self.max_batches)
 
     def __call__(self, network: ContinualNetwork, batches: Iterable[B]) -> Parameters:
         """The diagonal of the Fisher by parameter name; of shared parameters only.
@@ -187,7 +191,7 @@ class FisherDiagonal(Generic[B]):
         """
         return mean_over_examples(
             network,
-            islice(batches, self.max_batches),
+            self.drawn(batches),
             self.statistic,
             torch.square,
             self.generator,

@@ -8,14 +8,13 @@ of a place the network is going to be used in, as well as those it was trained o
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
-from clrl.continual.importance import OneLabel, mean_over_examples, require_batches
+from clrl.continual.importance import BatchLimit, OneLabel, mean_over_examples
 from clrl.continual.layer_rules import RULES
 from clrl.continual.network import ContinualNetwork, eval_mode
 from clrl.types import B, Parameters
@@ -51,7 +50,7 @@ class SquaredNorm(OneLabel[B]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputSensitivity(Generic[B]):
+class OutputSensitivity(BatchLimit, Generic[B]):
     """``Omega = 1/N sum_n |d ||F(x_n)||^2 / d theta|``, the global version.
 
     The absolute value is of each example's own gradient, as the paper has it; adding up
@@ -60,19 +59,9 @@ class OutputSensitivity(Generic[B]):
 
     Attributes:
         inputs: What the network is shown of a batch.
-        max_batches: Batches drawn, at least 1.
     """
 
     inputs: Callable[[B], Tensor]
-    max_batches: int
-
-    def __post_init__(self) -> None:
-        """Checks the number of batches.
-
-        Raises:
-            ConfigError: If ``max_batches`` is below 1.
-        """
-        require_batches(self.max_batches)
 
     def __call__(self, network: ContinualNetwork, batches: Iterable[B]) -> Parameters:
         """The sensitivity by parameter name; of shared parameters only.
@@ -82,7 +71,7 @@ class OutputSensitivity(Generic[B]):
         """
         return mean_over_examples(
             network,
-            islice(batches, self.max_batches),
+            self.drawn(batches),
             SquaredNorm(self.inputs),
             torch.abs,
             torch.Generator(),  # no label is drawn
@@ -98,7 +87,7 @@ class _Activity(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalSensitivity(Generic[B]):
+class LocalSensitivity(BatchLimit, Generic[B]):
     """``Omega_ij = 1/N sum_n |y_i y_j|``: input times output activation of a weight.
 
     The local version: the sensitivity of each layer's own squared norm, which for a
@@ -112,19 +101,9 @@ class LocalSensitivity(Generic[B]):
 
     Attributes:
         inputs: What the network is shown of a batch.
-        max_batches: Batches drawn, at least 1.
     """
 
     inputs: Callable[[B], Tensor]
-    max_batches: int
-
-    def __post_init__(self) -> None:
-        """Checks the number of batches.
-
-        Raises:
-            ConfigError: If ``max_batches`` is below 1.
-        """
-        require_batches(self.max_batches)
 
     @torch.no_grad()
     def __call__(self, network: ContinualNetwork, batches: Iterable[B]) -> Parameters:
@@ -138,7 +117,7 @@ class LocalSensitivity(Generic[B]):
         names = {id(parameter): name for name, parameter in shared.items()}
         examples = 0
         with eval_mode(network):
-            for batch in islice(batches, self.max_batches):
+            for batch in self.drawn(batches):
                 with _listening(network) as activities:
                     network(self.inputs(batch), batch.task)
                 *hidden, last = activities

@@ -15,13 +15,13 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from clrl import records
 from clrl.evaluation.recognition import Timeline
-from clrl.history import Episodes
+from clrl.history import Episodes, of_kind, spans
 from clrl.report.downsample import Spans, binned, joined
 from clrl.report.inline_svg import FAINT, INK, MUTED, inline_svg
 from clrl.report.retention import Retention
 from clrl.report.run_data import RunData
 from clrl.report.score_matrix import COLOURS
-from clrl.summary import of_kind, spans, timelines
+from clrl.summary_recognition import timelines
 
 CURVE_BINS = 240
 """Bins of a curve over the whole run; a visit has its share of them."""

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from clrl import records
+from clrl.history import of_kind
 from clrl.report.run_data import RunData
-from clrl.summary import VisitSummary, is_above_random, of_kind
+from clrl.summary_visits import VisitSummary, is_above_random
 
 INACTIVE_PENALTY = 1e-6
 """A penalty that never exceeds this share of the task loss protects nothing."""

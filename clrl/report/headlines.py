@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from clrl.report.tables import number
-from clrl.summary import RecognitionSummary, Summary
+from clrl.summary import Summary
+from clrl.summary_recognition import RecognitionSummary
 
 
 class Headline(NamedTuple):

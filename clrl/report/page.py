@@ -19,7 +19,7 @@ from clrl.report.retention import retention
 from clrl.report.run_data import RunData, flat, read_run
 from clrl.report.score_matrix import COLOURS
 from clrl.report.tables import number, plus_minus, score
-from clrl.summary import timelines
+from clrl.summary_recognition import timelines
 
 MOST_BYTES = 5_000_000
 """Size that a report stays below, whatever there is to show."""
@@ -54,7 +54,11 @@ def write_report(run_path: Path, output: Path | None = None) -> Path:
         CheckpointError: A record before the last is damaged.
     """
     run = read_run(run_path)
-    path = output or run.directory.report
+    return write_page(run, output or run.directory.report)
+
+
+def write_page(run: RunData, path: Path) -> Path:
+    """Writes the report of a run that has been read; as ``write_report``."""
     text = page(run)
     try:
         path.write_text(text, encoding="utf-8")

@@ -14,14 +14,14 @@ from clrl import records
 from clrl.config_library import leaves
 from clrl.config_texts import read_yaml
 from clrl.errors import ConfigError
-from clrl.history import History, history_of, read_history
+from clrl.history import History, history_of, of_kind, read_history
+from clrl.records import is_cut_off
 from clrl.run_directory import RunDirectory
 from clrl.summary import (
     RunDescription,
     Summary,
     is_summarisable,
     known_scores,
-    of_kind,
     stage_names,
     summarise_history,
 )
@@ -104,30 +104,46 @@ def read_run(path: Path) -> RunData:
         CheckpointError: A record before the last is damaged.
     """
     directory = RunDirectory.open(path)
-    config = _read_config(directory.config)
-    description = _describe(directory.config, config)
-    known = _read_json(directory.summary)
-    if directory.records.exists():
-        history = read_history(directory.records)
-        is_cut_off = records.is_cut_off(directory.records)
-    else:
-        history, is_cut_off = history_of(()), False
+    description = _describe(directory.config, _read_config(directory.config))
+    history = history_in(directory)
     summary = None
     if is_summarisable(history.events, description.games):
-        seconds = known.get("seconds")
+        seconds = _read_json(directory.summary).get("seconds")
         summary = summarise_history(
             history, description, float("nan") if seconds is None else seconds
         )
+    return gather(directory, description, history, summary)
+
+
+def history_in(directory: RunDirectory) -> History:
+    """What a run's records say; nothing happened where there are none yet.
+
+    Raises:
+        CheckpointError: A record before the last is damaged.
+    """
+    if not directory.records.exists():
+        return history_of(())
+    return read_history(directory.records)
+
+
+def gather(
+    directory: RunDirectory,
+    description: RunDescription,
+    history: History,
+    summary: Summary | None,
+) -> RunData:
+    """What the files of a run say besides its records, which have been read."""
+    manifest = _read_json(directory.checkpoint / "manifest.json")
     return RunData(
         directory=directory,
-        config=config,
+        config=_read_config(directory.config),
         provenance=_read_json(directory.provenance),
         description=description,
         history=history,
         summary=summary,
-        facts=_read_json(directory.checkpoint / "manifest.json").get("facts", {}),
+        facts=manifest.get("facts", {}),
         stopped=_read_stopped(directory),
-        is_cut_off=is_cut_off,
+        is_cut_off=directory.records.exists() and is_cut_off(directory.records),
     )
 
 

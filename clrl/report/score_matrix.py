@@ -7,7 +7,6 @@ which has no returns in training, the accuracy on each task from stage to stage.
 """
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter
 
 from clrl import records
-from clrl.records import Record
+from clrl.history import Episodes, History, of_kind, spans
 from clrl.report.tables import number, score
-from clrl.summary import Summary, last_step, of_kind, spans
+from clrl.summary import Summary
 
 # Okabe and Ito's palette, which stays distinct for colour-blind readers, then greys.
 COLOURS = (
@@ -41,18 +40,18 @@ INK = "#222222"
 FEW_EPISODES = 30
 
 
-def save_picture(run: Sequence[Record], summary: Summary, path: Path) -> None:
+def save_picture(history: History, summary: Summary, path: Path) -> None:
     """Draws a run and writes the picture as PNG.
 
     Args:
-        run: Its records.
+        history: What happened in it.
         summary: Its summary.
         path: Where the PNG goes.
     """
-    draw(run, summary).savefig(path, format="png")
+    draw(history, summary).savefig(path, format="png")
 
 
-def draw(run: Sequence[Record], summary: Summary) -> Figure:
+def draw(history: History, summary: Summary) -> Figure:
     """The picture."""
     n_games, n_stages = len(summary.tasks), len(summary.stages)
     height = max(4.5, 1.2 * n_games + 1.6, 0.42 * n_stages + 2.0)
@@ -66,13 +65,13 @@ def draw(run: Sequence[Record], summary: Summary) -> Figure:
         n_games + 1, 1, grid[1], height_ratios=[*[1.0] * n_games, 0.35], hspace=0.08
     )
     strips = figure.add_subplot(right[n_games])
-    _draw_strips(strips, run, summary)
+    _draw_strips(strips, history, summary)
     for row, game in enumerate(summary.tasks):
         axes = figure.add_subplot(right[row], sharex=strips)
         if summary.measure == "accuracy":
-            _draw_accuracy(axes, run, summary, game)
+            _draw_accuracy(axes, history, summary, game)
         else:
-            _draw_returns(axes, run, summary, game)
+            _draw_returns(axes, history, summary, game)
     return figure
 
 
@@ -85,11 +84,11 @@ def draw_matrix(summary: Summary) -> Figure:
     return figure
 
 
-def draw_timeline(run: Sequence[Record], summary: Summary) -> Figure:
+def draw_timeline(history: History, summary: Summary) -> Figure:
     """The true and the inferred task over time, with the games' colours."""
     figure = Figure(figsize=(9.0, 1.7), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    _draw_strips(axes, run, summary)
+    _draw_strips(axes, history, summary)
     patches = [Rectangle((0, 0), 1, 1, fc=colour_of(g, summary)) for g in summary.tasks]
     figure.legend(
         patches, summary.tasks, loc="outside upper left", ncols=6, fontsize=8
@@ -162,16 +161,13 @@ def _outline(column: int, stage: int) -> Rectangle:
     )
 
 
-def _draw_returns(
-    axes: Axes, run: Sequence[Record], summary: Summary, game: str
-) -> None:
+def _draw_returns(axes: Axes, history: History, summary: Summary, game: str) -> None:
     colour = colour_of(game, summary)
-    episodes = of_kind(run, records.Episode)
-    for visit, end in spans(of_kind(run, records.Visit), last_step(run)):
+    visits = of_kind(history.events, records.Visit)
+    for visit, end in spans(visits, history.agent_steps):
         if visit.game == game:
             axes.axvspan(visit.agent_steps, end, color=colour, alpha=0.12, lw=0)
-            in_visit = [e for e in episodes if e.visit == visit.visit]
-            _draw_episodes(axes, in_visit, colour)
+            _draw_episodes(axes, history.episodes.of_visit(visit.visit), colour)
     if game in summary.random_policy:
         random = summary.random_policy[game].mean
         axes.axhline(random, color="#777777", lw=1, ls=(0, (4, 3)))
@@ -191,15 +187,14 @@ def _draw_returns(
         axes.set_title("returns of training episodes, raw", fontsize=9)
 
 
-def _draw_accuracy(
-    axes: Axes, run: Sequence[Record], summary: Summary, task: str
-) -> None:
+def _draw_accuracy(axes: Axes, history: History, summary: Summary, task: str) -> None:
     """The accuracy on one task at every stage, with its visits shaded."""
     colour = colour_of(task, summary)
-    for visit, end in spans(of_kind(run, records.Visit), last_step(run)):
+    visits = of_kind(history.events, records.Visit)
+    for visit, end in spans(visits, history.agent_steps):
         if visit.game == task:
             axes.axvspan(visit.agent_steps, end, color=colour, alpha=0.12, lw=0)
-    tests = [e for e in of_kind(run, records.Evaluation) if e.game == task]
+    tests = [e for e in of_kind(history.events, records.Evaluation) if e.game == task]
     steps = [e.agent_steps for e in tests]
     axes.plot(steps, [e.returns[0] for e in tests], color=colour, lw=1.8, marker=".")
     axes.set_ylim(0.0, 1.02)
@@ -217,14 +212,11 @@ def _dress(axes: Axes, game: str, colour: str) -> None:
     axes.spines[["top", "right", "bottom"]].set_visible(False)
 
 
-def _draw_episodes(
-    axes: Axes, episodes: Sequence[records.Episode], colour: str
-) -> None:
+def _draw_episodes(axes: Axes, episodes: Episodes, colour: str) -> None:
     """Each episode of one visit a dot, with a moving average."""
-    if not episodes:
+    steps, returns = episodes.agent_steps, episodes.returns
+    if not len(returns):
         return
-    steps = np.array([e.agent_steps for e in episodes])
-    returns = np.array([e.return_ for e in episodes])
     size = 5 if len(returns) > FEW_EPISODES else 14
     axes.scatter(steps, returns, s=size, color=colour, alpha=0.35, lw=0)
     window = min(len(returns), max(3, len(returns) // 10))
@@ -232,12 +224,12 @@ def _draw_episodes(
     axes.plot(steps[window - 1 :], means, color=colour, lw=1.8)
 
 
-def _draw_strips(axes: Axes, run: Sequence[Record], summary: Summary) -> None:
+def _draw_strips(axes: Axes, history: History, summary: Summary) -> None:
     """True games above, inferred tasks below, over the agent's steps."""
-    last = last_step(run)
-    for visit, end in spans(of_kind(run, records.Visit), last):
+    last = history.agent_steps
+    for visit, end in spans(of_kind(history.events, records.Visit), last):
         _strip(axes, 1, visit.agent_steps, end, colour_of(visit.game, summary))
-    for label, end in spans(of_kind(run, records.Label), last):
+    for label, end in spans(of_kind(history.events, records.Label), last):
         colour = colour_of_label(label.label, summary)
         _strip(axes, 0, label.agent_steps, end, colour)
     axes.set_ylim(0.0, 2.0)

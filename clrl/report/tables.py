@@ -9,13 +9,8 @@ from rich.text import Text
 
 from clrl.evaluation.human_scores import normalised
 from clrl.records import Evaluation
-from clrl.summary import (
-    Measure,
-    RandomSummary,
-    Summary,
-    VisitSummary,
-    summarise_returns,
-)
+from clrl.summary import Measure, Summary
+from clrl.summary_visits import RandomSummary, VisitSummary, summarise_returns
 
 
 def report(summary: Summary) -> Group:

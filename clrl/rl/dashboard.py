@@ -20,11 +20,12 @@ from torch.utils.tensorboard.summary import hparams
 from clrl import records
 from clrl.evaluation import transfer_matrix
 from clrl.evaluation.human_scores import normalised
+from clrl.history import history_of
 from clrl.records import Record
 from clrl.report.film import gif
 from clrl.report.score_matrix import draw_matrix, draw_timeline
 from clrl.rl.clip import Clip
-from clrl.summary import RunDescription, Summary, is_summarisable, summarise
+from clrl.summary import RunDescription, Summary, is_summarisable, summarise_history
 
 _STAGE_KINDS = (records.Visit, records.Label, records.Evaluation, records.RandomPolicy)
 _IMAGE_DIMENSIONS = 3
@@ -151,16 +152,17 @@ class Dashboard:
             self._show_stage(record)
 
     def _show_stage(self, record: records.Evaluation) -> None:
-        if not is_summarisable(self._kept, self._description.games):
+        history = history_of(self._kept)
+        if not is_summarisable(history.events, self._description.games):
             return
-        summary = summarise(self._kept, self._description)
+        summary = summarise_history(history, self._description)
         for name in ("acc", "bwt", "fwt", "forgetting", "total_clipped"):
             self._final_scalar(f"transfer/{name}", getattr(summary, name), record)
         for game, drop in forgetting_of_games(summary).items():
             self._final_scalar(f"forgetting/{game}", drop, record)
         for tag, figure in (
             ("transfer_matrix", draw_matrix(summary)),
-            ("task_timeline", draw_timeline(self._kept, summary)),
+            ("task_timeline", draw_timeline(history, summary)),
         ):
             self._writer.add_figure(tag, figure, record.agent_steps, close=False)
         self._writer.flush()

@@ -14,7 +14,7 @@ from clrl.metrics import Consolidated
 from clrl.recognition.recognisers import RecogniserConfig
 from clrl.seeding import generator_of
 from clrl.supervised.data import Examples
-from clrl.supervised.memory import Reservoir
+from clrl.supervised.memory import TaskSample
 from clrl.supervised.network import MLP
 from clrl.supervised.stream import ExampleBatch, TaskStream
 from clrl.types import TaskId
@@ -100,7 +100,7 @@ class Trainer:
         self._true_task: TaskId = 0
         self._memories = memories
         self._seed = seed
-        self._reservoirs: dict[TaskId, Reservoir] = {}
+        self._samples: dict[TaskId, TaskSample] = {}
 
     @property
     def network(self) -> MLP:
@@ -169,19 +169,19 @@ class Trainer:
             self.task = task
 
     def _leave(self, observer: Observer) -> None:
-        if self.task not in self._reservoirs:
+        if self.task not in self._samples:
             return
-        reservoir = self._reservoirs[self.task]
-        batches = reservoir.batches(self._memories.batch_size, self.task)
+        batches = self._samples[self.task].batches(self._memories.batch_size)
         metrics = self.learner.leave(self.task, batches)
         if metrics:
             values = {name: float(metric) for name, metric in metrics.items()}
             observer.left(self, Consolidated(self.task, values))
 
     def _update(self, examples: Examples, is_new: bool, observer: Observer) -> None:
+        batch = ExampleBatch.of(examples, self.task)
         if is_new:  # later passes bring nothing that the memory has not been offered
-            self._reservoir().add(examples)
-        metrics = self.learner.step(ExampleBatch.of(examples, self.task), self.task)
+            self._sample().add(batch)
+        metrics = self.learner.step(batch, self.task)
         self.examples += len(examples.labels)
         self.updates += 1
         values = torch.stack([metric.detach() for metric in metrics.values()]).tolist()
@@ -195,8 +195,9 @@ class Trainer:
                 )
         observer.updated(self, named)
 
-    def _reservoir(self) -> Reservoir:
-        if self.task not in self._reservoirs:
-            rng = generator_of(self._seed, "memory", self.task)
-            self._reservoirs[self.task] = Reservoir(self._memories.examples, rng)
-        return self._reservoirs[self.task]
+    def _sample(self) -> TaskSample:
+        if self.task not in self._samples:
+            seed = int(generator_of(self._seed, "memory", self.task).integers(2**63))
+            generator = torch.Generator().manual_seed(seed)
+            self._samples[self.task] = TaskSample(self._memories.examples, generator)
+        return self._samples[self.task]

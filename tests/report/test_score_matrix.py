@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from clrl.history import history_of
 from clrl.records import Record
 from clrl.report.score_matrix import (
     COLOURS,
@@ -11,7 +12,7 @@ from clrl.report.score_matrix import (
     draw,
     save_picture,
 )
-from clrl.summary import summarise
+from clrl.summary import summarise_history
 
 from ..synthetic_run import (
     ACCURACIES,
@@ -40,8 +41,9 @@ TEN_GAMES = (
 def test_a_picture_is_written_for_any_number_of_games(
     tmp_path: Path, games: tuple[str, ...]
 ) -> None:
-    run = synthetic_run(games, episodes_per_visit=5)
-    save_picture(run, summarise(run, description(games)), tmp_path / "scores.png")
+    history = history_of(synthetic_run(games, episodes_per_visit=5))
+    summary = summarise_history(history, description(games))
+    save_picture(history, summary, tmp_path / "scores.png")
     height, width, _ = imread(tmp_path / "scores.png").shape
     assert width > height > 300
 
@@ -52,28 +54,30 @@ def test_a_run_that_stopped_before_its_first_visit_has_a_picture(
     before: list[Record] = [
         r for r in synthetic_run() if r.kind in ("evaluation", "random_policy")
     ][:6]
-    save_picture(before, summarise(before, description()), tmp_path / "scores.png")
+    history = history_of(before)
+    summary = summarise_history(history, description())
+    save_picture(history, summary, tmp_path / "scores.png")
     assert (tmp_path / "scores.png").stat().st_size > 0
 
 
 def test_every_raw_score_is_written_into_its_cell() -> None:
-    run = synthetic_run()
-    summary = summarise(run, description())
-    texts = [text.get_text() for text in draw(run, summary).axes[0].texts]
+    history = history_of(synthetic_run())
+    summary = summarise_history(history, description())
+    texts = [text.get_text() for text in draw(history, summary).axes[0].texts]
     assert len(texts) == len(summary.stages) * len(GAMES)
     assert f"{summary.scores[2][1]:,.0f}" in texts
 
 
 def test_an_inferred_task_has_the_colour_of_its_game() -> None:
-    summary = summarise(synthetic_run(), description())
+    summary = summarise_history(history_of(synthetic_run()), description())
     assert colour_of_label(1, summary) == COLOURS[1]
     assert colour_of_label(99, summary) not in COLOURS
 
 
 def test_the_picture_of_a_supervised_run_shows_accuracies() -> None:
-    run = supervised_run()
-    summary = summarise(run, supervised_description())
-    matrix, _colours, strips, first, second = draw(run, summary).axes
+    history = history_of(supervised_run())
+    summary = summarise_history(history, supervised_description())
+    matrix, _colours, strips, first, second = draw(history, summary).axes
     texts = [text.get_text() for text in matrix.texts]
     assert texts == [f"{a:.3f}" for row in ACCURACIES for a in row]
     assert strips.get_xlabel() == "examples"
