@@ -243,7 +243,7 @@ def test_provenance_names_the_protocol_and_the_roms(
 
 def test_a_precision_is_chosen_before_the_run_and_written_down(tmp_path: Path) -> None:
     agent = dataclasses.replace(TINY.agent, precision="auto")
-    directory, listener = new_directory(tmp_path), Remembering()
+    directory, listener = new_directory(tmp_path, TINY), Remembering()
     run.train(changed(agent=agent), directory, listener)
     (chosen,) = (
         message.split()[1].rstrip(":")
