@@ -12,9 +12,11 @@ from jaxtyping import Float64
 
 from clrl import records
 from clrl.config_library import leaves
-from clrl.config_texts import read_yaml
+from clrl.config_texts import read_yaml, texts_of_file
 from clrl.errors import ConfigError
 from clrl.history import History, history_of, read_history
+from clrl.report.finished_run import References, planned_agent_steps
+from clrl.report.references import FOLDER, read_references
 from clrl.run_directory import RunDirectory
 from clrl.summary import (
     RunDescription,
@@ -42,6 +44,7 @@ class RunData:
             a checkpoint.
         stopped: Why it ended early, in words; None where nothing was written about it.
         is_cut_off: Whether its last record was being written when it stopped.
+        references: Results of single-task runs of the games that have some.
     """
 
     directory: RunDirectory
@@ -53,6 +56,7 @@ class RunData:
     facts: Mapping[str, Any]
     stopped: str | None
     is_cut_off: bool
+    references: References
 
     @property
     def games(self) -> tuple[str, ...]:
@@ -82,11 +86,11 @@ class RunData:
 
     @property
     def planned_agent_steps(self) -> int:
-        """Agent steps that the config asks for, each visit in whole vector steps."""
+        """Agent steps that the config asks for."""
         sequence = self.config["sequence"]
-        num_envs = int(sequence["num_envs"])
-        vector_steps = -(-int(sequence["visit_steps"]) // num_envs)
-        return self.planned_visits * vector_steps * num_envs
+        return planned_agent_steps(
+            self.planned_visits, int(sequence["visit_steps"]), int(sequence["num_envs"])
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -128,6 +132,9 @@ def read_run(path: Path) -> RunData:
         facts=_read_json(directory.checkpoint / "manifest.json").get("facts", {}),
         stopped=_read_stopped(directory),
         is_cut_off=is_cut_off,
+        references=read_references(
+            directory.path.parent / FOLDER, texts_of_file(directory.config)
+        ),
     )
 
 

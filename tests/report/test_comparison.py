@@ -39,7 +39,7 @@ def finals(comparison: Comparison, method: int) -> list[list[float]]:
 def test_each_measure_is_the_interquartile_mean_over_seeds(both: Comparison) -> None:
     for method in both.methods:
         for measure, estimate in zip(MEASURES, method.measures, strict=True):
-            values = [measure.of(run.summary) for run in method.runs]
+            values = [measure.of(run) for run in method.runs]
             assert estimate.value == pytest.approx(middle_half(values))
             ends = [min(values), estimate.low, estimate.value, estimate.high]
             assert np.all(np.diff([*ends, max(values)]) >= -1e-12)

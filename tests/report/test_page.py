@@ -23,8 +23,10 @@ SECTIONS = [
     "Scores",
     "Learning curves",
     "Forgetting",
+    "Against single-task runs",
     "Recognition",
     "Penalty",
+    "Plasticity",
     "Cost",
     "Config and provenance",
 ]
@@ -218,7 +220,7 @@ def test_films_are_part_of_the_page(tmp_path: Path) -> None:
     (directory.videos / "freeway.mp4").write_bytes(b"a video")
     (directory.videos / "road_runner.png").write_bytes(b"another")
     page = read(directory)
-    assert page.headings == [*SECTIONS[:5], "At play", *SECTIONS[5:]]
+    assert page.headings == [*SECTIONS[:7], "At play", *SECTIONS[7:]]
     embedded = {
         base64.b64decode(address.partition("base64,")[2])
         for address in page.loaded
