@@ -263,11 +263,12 @@ def _reference_notes(runs: Sequence[FinishedRun]) -> Iterator[str]:
             f"other games, or not known; to make them: clrl reference {without[0].path}"
         )
         return
-    seeds = {len(each) for run in runs for each in run.references.values()}
+    seeds = [len(each) for run in runs for each in run.references.values()]
+    fewest, most = min(seeds), max(seeds)
+    number = str(most) if fewest == most else f"{fewest} to {most}"
     yield (
         "Normalised FT and the level against alone are measured against the mean of "
-        f"{'-'.join(map(str, sorted({min(seeds), max(seeds)})))} single-task runs of "
-        "each game."
+        f"{number} single-task {'run' if most == 1 else 'runs'} of each game."
     )
 
 

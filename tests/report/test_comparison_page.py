@@ -18,7 +18,13 @@ from clrl.report.comparison_page import FIGURES, TABLES, write_comparison
 from clrl.report.comparison_runs import select
 
 from ..synthetic_run import GAMES, synthetic_run
-from .run_files import FINETUNE, config_of, write_methods, write_run
+from .run_files import (
+    FINETUNE,
+    config_of,
+    write_methods,
+    write_references,
+    write_run,
+)
 
 RUN = synthetic_run(episodes_per_visit=3)
 
@@ -50,6 +56,7 @@ class Page(html.parser.HTMLParser):
 def both(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     folder = tmp_path_factory.mktemp("runs")
     paths = write_methods(folder, seeds=2, episodes_per_visit=5)
+    write_references(folder, config_of())
     going = write_run(
         folder / "<b>going",
         config_of(seed=9),
@@ -179,17 +186,16 @@ def test_any_number_of_games_and_a_single_seed_can_be_drawn(
     run = synthetic_run(games, rounds=2, episodes_per_visit=3)
     path = write_run(tmp_path / "run", config_of(games=games), run)
     page = write_comparison(compare(select([path])), tmp_path / "out")
-    assert "nan" not in (page.parent / "tables.md").read_text("utf-8")
+    said = (page.parent / "tables.md").read_text("utf-8")
+    assert "nan" not in said
+    assert f"to make them: clrl reference {path.resolve()}" in said
     assert {path.stem for path in page.parent.glob("*.svg")} == drawn
 
 
 def test_a_panel_shows_each_measure_with_its_runs(both: Comparison) -> None:
     drawn = {name: figure for name, _, figure in figures(both)}
     panels = [a for a in drawn["measures"].axes if a.get_visible()]
-    without_references = ("normalised FT", "level against alone")
-    assert [axes.get_title() for axes in panels] == [
-        name for name in SHOWN_MEASURES if name not in without_references
-    ]
+    assert [axes.get_title() for axes in panels] == list(SHOWN_MEASURES)
     index = [measure.name for measure in MEASURES].index("ACC")
     dots = [np.asarray(dots.get_offsets()) for dots in panels[0].collections]
     for method, found in zip(both.methods, dots, strict=True):
