@@ -253,7 +253,7 @@ def _train_config(out: Console, config: "CommonConfig") -> int:
 def _reference(out: Console, options: argparse.Namespace, overrides: list[str]) -> int:
     """Trains the references that are missing, after a plan of all of them."""
     from clrl import config_file
-    from clrl.report.references import FOLDER, plan
+    from clrl.report.references import FOLDER, folder_beside, plan
 
     source = Path(options.source)
     if source.is_dir():
@@ -263,17 +263,17 @@ def _reference(out: Console, options: argparse.Namespace, overrides: list[str]) 
                 "well; name a config instead of the run to change something."
             )
         directory = RunDirectory.open(source)
-        path, runs_dir = directory.config, directory.path.parent
+        path, folder = directory.config, folder_beside(directory.path)
         config = config_file.read_game_config(path)
         # As it stands in the run's file, for that is what reads the run back sees.
         texts = texts_of_file(path)
     else:
         path = find_config(options.source)
         config = config_file.read_game_config(path, overrides)
-        runs_dir = config.runs_dir.resolve()
+        folder = config.runs_dir.resolve() / FOLDER
         texts = config_file.hyper_parameters(config)
     seeds = _seeds(options.seeds) or [config.seed]
-    references = plan(runs_dir / FOLDER, texts, config.games, seeds)
+    references = plan(folder, texts, config.games, seeds)
     _show_plan(out, references)
     for reference in references:
         if not reference.missing:

@@ -14,7 +14,12 @@ from pathlib import Path
 
 from clrl.errors import ClrlError, ConfigError
 from clrl.report.finished_run import FinishedRun, Texts, read_finished, read_texts
-from clrl.report.references import FOLDER, NOT_IN_RESULTS, read_references
+from clrl.report.references import (
+    FOLDER,
+    NOT_IN_RESULTS,
+    folder_beside,
+    read_references,
+)
 from clrl.run_directory import RunDirectory
 
 SETTING = (
@@ -89,7 +94,7 @@ def select(paths: Iterable[Path]) -> Selection:
         try:
             configs[path] = read_texts(path)
             run = read_finished(path, configs[path])
-            references = read_references(path.parent / FOLDER, configs[path])
+            references = read_references(folder_beside(path), configs[path])
             runs.append(dataclasses.replace(run, references=references))
         except (ClrlError, OSError) as error:
             left_out.append(LeftOut(path, str(error)))

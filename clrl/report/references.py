@@ -63,6 +63,14 @@ class Reference(NamedTuple):
     agent_steps: int
 
 
+def folder_beside(run: Path) -> Path:
+    """Where the references of the run in this directory are kept.
+
+    Those of a reference are itself and its other seeds.
+    """
+    return run.parent if run.parent.name == FOLDER else run.parent / FOLDER
+
+
 def plan(
     folder: Path, config: Texts, games: Iterable[str], seeds: Sequence[int]
 ) -> list[Reference]:

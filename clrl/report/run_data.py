@@ -16,7 +16,7 @@ from clrl.config_texts import read_yaml, texts_of_file
 from clrl.errors import ConfigError
 from clrl.history import History, history_of, read_history
 from clrl.report.finished_run import References, planned_agent_steps
-from clrl.report.references import FOLDER, read_references
+from clrl.report.references import folder_beside, read_references
 from clrl.run_directory import RunDirectory
 from clrl.summary import (
     RunDescription,
@@ -133,7 +133,7 @@ def read_run(path: Path) -> RunData:
         stopped=_read_stopped(directory),
         is_cut_off=is_cut_off,
         references=read_references(
-            directory.path.parent / FOLDER, texts_of_file(directory.config)
+            folder_beside(directory.path), texts_of_file(directory.config)
         ),
     )
 

@@ -9,7 +9,7 @@ from clrl.config import RunConfig
 from clrl.config_file import hyper_parameters, read_game_config, to_yaml
 from clrl.recognition.recognisers import RECOGNISERS
 from clrl.report.comparison_runs import select
-from clrl.report.references import FOLDER, plan, read_references
+from clrl.report.references import FOLDER, folder_beside, plan, read_references
 
 from ..synthetic_run import GAMES, synthetic_run
 from .run_files import EWC, FINETUNE, config_of, write_references, write_run
@@ -91,6 +91,8 @@ def test_the_config_of_a_reference_leads_back_to_it(tmp_path: Path) -> None:
     assert alone.sequence == config.sequence
     (again,) = plan(tmp_path, hyper_parameters(alone), [GAME], [5])
     assert again == reference
+    folder = folder_beside(tmp_path / "run")
+    assert folder == folder_beside(folder / reference.path.name)
 
 
 def test_agent_steps_are_counted_in_whole_vector_steps() -> None:
