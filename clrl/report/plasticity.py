@@ -70,13 +70,22 @@ def _series(measured: Sequence[Plasticity]) -> list[_Series]:
 def _sentence(known: Sequence[_Series]) -> str:
     visits = len(known[0].values)
     if visits == 1:
-        stand = ", ".join(f"{x.name} is {score(x.values[0])}{x.unit}" for x in known)
-        return f"After the first visit, {stand}."
-    moves = ", ".join(
-        f"{x.name} went from {score(x.values[0])} to {score(x.values[-1])}{x.unit}"
+        stand = [f"{x.name} is {_text(x.values[0])}{x.unit}" for x in known]
+        return f"After the first visit, {_joined(stand)}."
+    moves = [
+        f"{x.name} went from {_text(x.values[0])} to {_text(x.values[-1])}{x.unit}"
         for x in known
-    )
-    return f"From visit 1 to visit {visits}, {moves}."
+    ]
+    return f"From visit 1 to visit {visits}, {_joined(moves)}."
+
+
+def _joined(parts: Sequence[str]) -> str:
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _text(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else score(value)
 
 
 def _chart(
@@ -111,4 +120,4 @@ def _is_unknown(series: _Series) -> bool:
 
 
 def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+    return math.nan if value is None else float(value)

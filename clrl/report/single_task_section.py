@@ -71,7 +71,7 @@ def _chart(levels: Sequence[VisitLevel]) -> Markup | None:
             colour, ends = colour_of(each.game), [each.human_level, each.human_alone]
             axes.plot([x, x], ends, color=colour, lw=3, alpha=0.45)
             axes.scatter([x], ends[:1], s=40, color=colour, lw=1.8, zorder=3)
-            axes.scatter([x], ends[1:], s=40, fc="none", ec=colour, lw=1.8, zorder=3)
+            axes.scatter([x], ends[1:], s=80, fc="none", ec=colour, lw=1.8, zorder=3)
         if max(max(map(abs, (e.human_level, e.human_alone))) for e in levels) > (
             LINEAR_UP_TO
         ):
