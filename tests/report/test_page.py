@@ -348,9 +348,9 @@ def plasticity(stage: int, **values: float | None) -> Plasticity:
 def test_what_is_left_of_plasticity_is_shown_in_words_and_drawn(tmp_path: Path) -> None:
     page = page_of(tmp_path, [*FINISHED, *map(plasticity, range(1, 7))])
     assert (
-        "From visit 1 to visit 6, the share of dormant units went from 2.5 to 15 %, the "
-        "effective rank of the last hidden layer went from 99 to 94 and the norm of the "
-        "shared weights went from 41 to 46."
+        "From visit 1 to visit 6, the share of dormant units went from 2.5 to 15 %, "
+        "the effective rank of the last hidden layer went from 99 to 94 and the norm "
+        "of the shared weights went from 41 to 46."
     ) in page.text
     assert page.tags.count("svg") == len(GAMES) + 4
 
