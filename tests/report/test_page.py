@@ -199,13 +199,13 @@ def test_games_without_a_human_score_are_shown_raw(tmp_path: Path) -> None:
 
 def test_a_gradient_ratio_has_a_curve_where_it_was_recorded(tmp_path: Path) -> None:
     directory = run_directory(tmp_path / "run", FINISHED, config())
-    assert "ratio" not in read(directory).text
+    assert "gradient ratio" not in read(directory).text
     lines = [json.loads(line) for line in directory.records.read_text().splitlines()]
     for line in lines:
         if line["kind"] == "train":
             line["penalty_gradient_ratio"] = 0.5
     directory.records.write_text("".join(f"{json.dumps(x)}\n" for x in lines))
-    assert "ratio" in read(directory).text
+    assert "gradient ratio" in read(directory).text
 
 
 def test_text_from_a_run_cannot_become_part_of_the_page(tmp_path: Path) -> None:
