@@ -12,7 +12,6 @@ from clrl.records import Plasticity
 from clrl.report.figures import colour_of
 from clrl.report.inline_svg import MUTED, inline_svg
 from clrl.report.run_data import RunData
-from clrl.report.tables import score
 from clrl.summary import of_kind
 
 
@@ -34,7 +33,12 @@ class _Series(NamedTuple):
     title: str
     name: str
     values: list[float]
+    digits: int
     unit: str = ""
+
+    def text(self, visit: int) -> str:
+        """The value after a visit, counted from 0, or from the end."""
+        return f"{self.values[visit]:,.{self.digits}f}"
 
 
 def plasticity_section(run: RunData) -> PlasticitySection | None:
@@ -52,17 +56,20 @@ def _series(measured: Sequence[Plasticity]) -> list[_Series]:
             "dormant units, %",
             "the share of dormant units",
             [100 * _number(each.dormant_fraction) for each in measured],
-            " %",
+            digits=1,
+            unit=" %",
         ),
         _Series(
             "effective rank",
             "the effective rank of the last hidden layer",
             [_number(each.effective_rank) for each in measured],
+            digits=0,
         ),
         _Series(
             "weight norm",
             "the norm of the shared weights",
             [each.weight_norm for each in measured],
+            digits=1,
         ),
     ]
 
@@ -70,11 +77,11 @@ def _series(measured: Sequence[Plasticity]) -> list[_Series]:
 def _sentence(known: Sequence[_Series]) -> str:
     visits = len(known[0].values)
     if visits == 1:
-        stand = [f"{x.name} is {_text(x.values[0])}{x.unit}" for x in known]
+        stand = [f"{each.name} is {each.text(0)}{each.unit}" for each in known]
         return f"After the first visit, {_joined(stand)}."
     moves = [
-        f"{x.name} went from {_text(x.values[0])} to {_text(x.values[-1])}{x.unit}"
-        for x in known
+        f"{each.name} went from {each.text(0)} to {each.text(-1)}{each.unit}"
+        for each in known
     ]
     return f"From visit 1 to visit {visits}, {_joined(moves)}."
 
@@ -82,10 +89,6 @@ def _sentence(known: Sequence[_Series]) -> str:
 def _joined(parts: Sequence[str]) -> str:
     *first, last = parts
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def _text(value: float) -> str:
-    return f"{value:,.0f}" if value.is_integer() else score(value)
 
 
 def _chart(
@@ -120,4 +123,4 @@ def _is_unknown(series: _Series) -> bool:
 
 
 def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+    return math.nan if value is None else value

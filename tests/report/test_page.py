@@ -348,9 +348,9 @@ def plasticity(stage: int, **values: float | None) -> Plasticity:
 def test_what_is_left_of_plasticity_is_shown_in_words_and_drawn(tmp_path: Path) -> None:
     page = page_of(tmp_path, [*FINISHED, *map(plasticity, range(1, 7))])
     assert (
-        "From visit 1 to visit 6, the share of dormant units went from 2.5 to 15 %, "
+        "From visit 1 to visit 6, the share of dormant units went from 2.5 to 15.0 %, "
         "the effective rank of the last hidden layer went from 99 to 94 and the norm "
-        "of the shared weights went from 41 to 46."
+        "of the shared weights went from 41.0 to 46.0."
     ) in page.text
     assert page.tags.count("svg") == len(GAMES) + 4
 
@@ -358,7 +358,7 @@ def test_what_is_left_of_plasticity_is_shown_in_words_and_drawn(tmp_path: Path) 
 def test_a_network_that_hides_its_activations_has_a_weight_norm(tmp_path: Path) -> None:
     hidden = plasticity(1, dormant_fraction=None, effective_rank=None)
     page = page_of(tmp_path, [*FINISHED, hidden])
-    assert "After the first visit, the norm of the shared weights is 41." in page.text
+    assert "After the first visit, the norm of the shared weights is 41.0." in page.text
     assert "nan" not in page.text.split()
 
 
