@@ -23,8 +23,8 @@ LISTS = (
 def make_parser() -> argparse.ArgumentParser:
     """The parser of ``clrl COMMAND ...``, a function below for each command.
 
-    ``train`` and ``recognise`` take the keys of their configs besides: what this parser
-    does not know is for them.
+    ``train``, ``reference`` and ``recognise`` take the keys of their configs besides:
+    what this parser does not know is for them.
     """
     parser = argparse.ArgumentParser(
         prog="clrl",
@@ -35,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"clrl {version}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
+    _add_reference(commands)
     _add_evaluate(commands)
     _add_report(commands)
     _add_watch(commands)
@@ -55,6 +56,19 @@ def _add_train(commands: "Commands") -> None:
     )
     train.add_argument("config", nargs="?", metavar="CONFIG")
     train.add_argument("-h", "--help", action="store_true")
+
+
+def _add_reference(commands: "Commands") -> None:
+    reference = commands.add_parser(
+        "reference",
+        help="train on each game of a run or config alone, to measure the run against",
+        usage="clrl reference RUN_OR_CONFIG [--seeds 0,1,2] [--key value ...]",
+        allow_abbrev=False,
+    )
+    reference.add_argument("source", metavar="RUN_OR_CONFIG")
+    reference.add_argument(
+        "--seeds", metavar="N,N", help="of the references; by default the run's own"
+    )
 
 
 def _add_evaluate(commands: "Commands") -> None:

@@ -1,6 +1,7 @@
 """The command line. The only module that prints.
 
-    clrl train | evaluate | watch | report | compare | recognise | patterns | list
+    clrl train | reference | evaluate | watch | report | compare | recognise | patterns
+       | list
 
 Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
 
@@ -21,6 +22,7 @@ from rich.live import Live
 
 from clrl.arguments import make_parser
 from clrl.config_library import config_files, find_config
+from clrl.config_texts import texts_of_file
 from clrl.errors import ClrlError, ConfigError
 from clrl.progress import Listener, LiveProgress, PlainProgress
 from clrl.run_directory import RunDirectory, run_stem
@@ -28,6 +30,7 @@ from clrl.run_directory import RunDirectory, run_stem
 if TYPE_CHECKING:
     from clrl.config_common import CommonConfig
     from clrl.records import Evaluation
+    from clrl.report.references import Reference
     from clrl.summary import RunDescription
 
 
@@ -65,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A console script does not see the current folder, where a user's method may be.
     sys.path.append(str(Path.cwd()))
     options, overrides = make_parser().parse_known_args(arguments)
-    if overrides and options.command not in ("train", "recognise"):
+    if overrides and options.command not in ("train", "reference", "recognise"):
         err.print(f"clrl: unexpected {' '.join(overrides)}", highlight=False)
         return 2
     try:
@@ -81,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(out: Console, options: argparse.Namespace, overrides: list[str]) -> int:
     if options.command == "train":
         return _train(out, options, overrides)
+    if options.command == "reference":
+        return _reference(out, options, overrides)
     if options.command == "recognise":
         return _recognise(out, options, overrides)
     commands = {
@@ -104,7 +109,15 @@ def _train(out: Console, options: argparse.Namespace, overrides: list[str]) -> i
         )
     from clrl import config_file
 
-    config = config_file.read_config(find_config(options.config), overrides)
+    return _train_config(
+        out, config_file.read_config(find_config(options.config), overrides)
+    )
+
+
+def _train_config(out: Console, config: "CommonConfig") -> int:
+    """Trains as a config says, into a directory of its own."""
+    from clrl import config_file
+
     runner = _runner(config)
     runner.check(config)
     description = config_file.describe(config)
@@ -132,6 +145,74 @@ def _train(out: Console, options: argparse.Namespace, overrides: list[str]) -> i
         raise
     _report(out, directory, description, time.perf_counter() - started)
     return code
+
+
+def _reference(out: Console, options: argparse.Namespace, overrides: list[str]) -> int:
+    """Trains the references that are missing, after a plan of all of them."""
+    from clrl import config_file
+    from clrl.report.references import FOLDER, folder_beside, plan
+
+    source = Path(options.source)
+    if source.is_dir():
+        if overrides:
+            raise ConfigError(
+                f"the references of a run have the run's config, got {overrides[0]} as "
+                "well; name a config instead of the run to change something."
+            )
+        directory = RunDirectory.open(source)
+        path, folder = directory.config, folder_beside(directory.path)
+        config = config_file.read_game_config(path)
+        # As it stands in the run's file, for that is what reads the run back sees.
+        texts = texts_of_file(path)
+    else:
+        path = find_config(options.source)
+        config = config_file.read_game_config(path, overrides)
+        folder = config.runs_dir.resolve() / FOLDER
+        texts = config_file.hyper_parameters(config)
+    seeds = _seeds(options.seeds) or [config.seed]
+    references = plan(folder, texts, config.games, seeds)
+    _show_plan(out, references)
+    for reference in references:
+        if not reference.missing:
+            continue
+        changes = [f"--{key}={text}" for key, text in reference.overrides.items()]
+        if reference.path.exists():
+            RunDirectory(reference.path).discard()
+        code = _train_config(
+            out, config_file.read_game_config(path, [*overrides, *changes])
+        )
+        if code:
+            return code
+    return 0
+
+
+def _show_plan(out: Console, references: Sequence["Reference"]) -> None:
+    """Says of each reference whether it is trained, and how long that is."""
+    for reference in references:
+        state = "cached"
+        if reference.missing:
+            state = f"to train, {reference.agent_steps:,} steps: {reference.missing}"
+        _line(out, f"{reference.path}: {state}")
+    to_train = [reference for reference in references if reference.missing]
+    steps = sum(reference.agent_steps for reference in to_train)
+    _line(
+        out,
+        f"{len(to_train)} of {len(references)} references to train, {steps:,} agent "
+        "steps in all",
+    )
+
+
+def _seeds(text: str | None) -> list[int]:
+    """The seeds of a list with commas, each once; none for None."""
+    if text is None:
+        return []
+    parts = text.split(",")
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError(
+            f"--seeds expects numbers of 0 or more with commas, got {text!r}; write "
+            "for example --seeds 0,1,2."
+        )
+    return list(dict.fromkeys(map(int, parts)))
 
 
 def _train_help(out: Console, config: str | None, overrides: list[str]) -> int:

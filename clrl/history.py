@@ -69,6 +69,20 @@ class Updates(NamedTuple):
         return Updates(*(column[self.visit == visit] for column in self))
 
 
+class Alarm(NamedTuple):
+    """A record of kind ``guard``.
+
+    Attributes:
+        agent_steps: When it was raised.
+        guard: By its name; empty where the run did not record it.
+        message: What is wrong, and what to do.
+    """
+
+    agent_steps: int
+    guard: str
+    message: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class History:
     """What happened in a run.
@@ -78,7 +92,7 @@ class History:
         episodes: Of training.
         updates: Of training.
         agent_steps: Of training that the records cover.
-        guards: When and what the guards of training said, in order.
+        alarms: What the guards of training said, in order.
         unknown: Number of records by kind of which this version of clrl knows nothing.
     """
 
@@ -86,7 +100,7 @@ class History:
     episodes: Episodes
     updates: Updates
     agent_steps: int
-    guards: tuple[tuple[int, str], ...]
+    alarms: tuple[Alarm, ...]
     unknown: dict[str, int]
 
 
@@ -140,7 +154,7 @@ class _Columns:
         self._events: list[Record] = []
         self._episodes: list[array[Any]] = [array(kind) for kind in "qqd"]
         self._updates: list[array[Any]] = [array(kind) for kind in "qqddd"]
-        self._guards: list[tuple[int, str]] = []
+        self._alarms: list[Alarm] = []
         self._unknown: Counter[str] = Counter()
 
     def extend(self, lines: Sequence[dict[str, Any]]) -> None:
@@ -160,7 +174,8 @@ class _Columns:
     def _add_event(self, line: dict[str, Any]) -> None:
         kind = line["kind"]
         if kind == "guard":
-            self._guards.append((line["agent_steps"], str(line["message"])))
+            name, message = str(line.get("guard", "")), str(line["message"])
+            self._alarms.append(Alarm(line["agent_steps"], name, message))
         elif records.is_known(kind):
             self._events.append(records.from_fields(line))
         else:
@@ -177,7 +192,7 @@ class _Columns:
                 *(np.frombuffer(x, _TYPES[x.typecode]) for x in self._updates)
             ),
             agent_steps=self._last_step(),
-            guards=tuple(self._guards),
+            alarms=tuple(self._alarms),
             unknown=dict(self._unknown),
         )
 

@@ -91,8 +91,9 @@ class Train:
 class Consolidation:
     """Task ``task`` was left; ``metrics`` is what its method reports of that.
 
-    EWC: ``importance_trace`` and ``importance_max``, sum and maximum over parameters;
-    ``curvature_max``, the largest second derivative of the penalty in a new task.
+    Quadratic penalties: ``importance_trace`` and ``importance_max``, sum and maximum
+    over parameters; ``curvature_max``, the penalty's largest second derivative in a new
+    task.
     """
 
     kind: ClassVar[str] = "consolidation"

@@ -99,7 +99,7 @@ def synthetic_records(
             yield Consolidation(
                 agent_steps=start + delay_steps,
                 task=games.index(games[(visit - 1) % len(games)]),
-                metrics={"importance_trace": 2.5, "importance_max": 0.1},
+                metrics={"importance_trace": 2.5, "curvature_max": 0.1},
             )
         for episode in range(1, episodes_per_visit + 1):
             step = start + episode * visit_steps // episodes_per_visit

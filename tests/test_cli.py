@@ -7,7 +7,7 @@ import pytest
 from clrl.cli import main
 from clrl.config import SequenceConfig
 
-from .report.run_files import config_of, write_run
+from .report.run_files import config_of, write_references, write_run
 from .run_files import config, run_directory
 from .synthetic_run import synthetic_run
 
@@ -84,6 +84,38 @@ def test_evaluating_a_run_that_is_not_there_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert "unknown run" in complaint(capsys, "evaluate", "runs/none")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["atari/smoke", "--seeds", "0,x"], "--seeds expects numbers of 0 or more"),
+        (["atari/smoke", "--seeds="], "--seeds expects numbers"),
+        (["atari/smoke", "--agent.gama=1"], "did you mean agent.gamma"),
+        (["mnist/quickstart"], "expected the config of a run on games"),
+        (["runs"], "unknown run"),
+        (["runs/done", "--seed=3"], "have the run's config, got --seed=3"),
+    ],
+)
+def test_wrong_references_are_refused_before_any_work(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    write_run(Path("runs/done"), config_of(), synthetic_run(episodes_per_visit=3))
+    assert message in complaint(capsys, "reference", *arguments)
+    assert not Path("runs/references").exists()
+
+
+def test_references_that_are_there_are_not_trained(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = synthetic_run(episodes_per_visit=3)
+    done = write_run(Path("runs/done"), config_of(), run)
+    references = write_references(Path("runs"), config_of(), 2, episodes_per_visit=3)
+    assert main(["reference", str(done), "--seeds", "1,0,1"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    cached = {f"{reference.resolve()}: cached" for reference in references}
+    assert set(said[:-1]) == cached
+    assert said[-1] == "0 of 6 references to train, 0 agent steps in all"
 
 
 def test_comparing_a_run_that_is_not_there_is_refused(

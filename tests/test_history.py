@@ -78,7 +78,7 @@ def test_guards_and_kinds_of_a_later_version_are_told_apart(tmp_path: Path) -> N
         {"kind": "dream", "agent_steps": 41, "depth": 3},
     )
     history = read_history(path)
-    assert history.guards == ((40, "penalty is 0"),)
+    assert history.alarms == ((40, "", "penalty is 0"),)
     assert history.unknown == {"dream": 1}
 
 

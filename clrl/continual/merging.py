@@ -55,7 +55,9 @@ class IncrementalMomentMatching(Generic[B]):
         """Merges the network's solution with those before, in the network itself.
 
         Returns:
-            ``importance_trace`` and ``importance_max`` of the task that is left.
+            ``importance_trace`` and ``importance_max`` of the task that is left, and
+            the penalty's ``curvature_max`` (``QuadraticPenalty.largest_curvature``)
+            unless it is 0: merging protects without a penalty.
 
         Raises:
             ValueError: If there are no examples.
@@ -69,7 +71,9 @@ class IncrementalMomentMatching(Generic[B]):
             parameter.copy_(self._merged.parameters[name])
         ones = {name: torch.ones_like(p) for name, p in solution.items()}
         self._penalty.consolidate(task, dict(shared), ones)
-        return size_of(importance)
+        curvature = self._penalty.largest_curvature()
+        stiffness = {"curvature_max": curvature} if curvature > 0 else {}
+        return {**size_of(importance), **stiffness}
 
     def state_dict(self) -> dict[str, Tensor]:
         """What is merged: ``parameters.<name>``, and summed ``importance.<name>``."""

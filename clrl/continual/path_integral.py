@@ -99,8 +99,9 @@ class PathIntegral:
         """Turns the contributions into importance and begins anew; draws no batch.
 
         Returns:
-            ``importance_trace`` and ``importance_max``; nothing if there was no update
-            since a task was left last.
+            ``importance_trace``, ``importance_max`` and the penalty's
+            ``curvature_max`` (``QuadraticPenalty.largest_curvature``); nothing if there
+            was no update since a task was left last.
 
         Raises:
             DivergenceError: If the importance is not finite, or zero everywhere.
@@ -118,7 +119,10 @@ class PathIntegral:
         )
         self._penalty.consolidate(task, shared, importance)
         self._start, self._contribution = {}, {}
-        return size_of(importance)
+        return {
+            **size_of(importance),
+            "curvature_max": self._penalty.largest_curvature(),
+        }
 
     def state_dict(self) -> dict[str, Tensor]:
         """``start.<name>`` and ``contribution.<name>`` of the task that is learnt."""

@@ -6,7 +6,7 @@ al. (2021) do, over the games that have a human score (Nature-2015 humans).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,8 @@ from clrl.evaluation.statistics import (
     whole_run_estimate,
 )
 from clrl.report.comparison_measures import MEASURES
-from clrl.report.comparison_runs import FinishedRun, MethodRuns, Selection
+from clrl.report.comparison_runs import MethodRuns, Selection
+from clrl.report.finished_run import FinishedRun
 from clrl.summary import Summary
 
 FEW_SEEDS = 10
@@ -132,7 +133,7 @@ def _method_result(
     thresholds: Float64[np.ndarray, "P"],
 ) -> MethodResult:
     values = np.array(
-        [[measure.of(run.summary) for run in method.runs] for measure in MEASURES],
+        [[measure.of(run) for run in method.runs] for measure in MEASURES],
         np.float64,
     )
     return MethodResult(
@@ -243,6 +244,7 @@ def _notes(selection: Selection) -> list[str]:
             f"No human score: {', '.join(unknown)}; left out of everything "
             "human-normalised."
         )
+    notes += _reference_notes(runs)
     revisions = {run.revision for run in runs}
     if len(revisions) > 1:
         notes.append(
@@ -250,6 +252,24 @@ def _notes(selection: Selection) -> list[str]:
             "runs names them."
         )
     return notes
+
+
+def _reference_notes(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    without = [run for run in runs if set(run.references) != set(run.summary.tasks)]
+    if without:
+        yield (
+            f"{len(without)} of {len(runs)} runs have no single-task references for "
+            "all their games, so normalised FT and the level against alone are of the "
+            f"other games, or not known; to make them: clrl reference {without[0].path}"
+        )
+        return
+    seeds = [len(each) for run in runs for each in run.references.values()]
+    fewest, most = min(seeds), max(seeds)
+    number = str(most) if fewest == most else f"{fewest} to {most}"
+    yield (
+        "Normalised FT and the level against alone are measured against the mean of "
+        f"{number} single-task {'run' if most == 1 else 'runs'} of each game."
+    )
 
 
 def _seed_note(method: MethodRuns) -> str:

@@ -1,6 +1,8 @@
 """The comparison as figures: measures, games, performance profiles, improvement.
 
 Methods differ in colour and in marker or line, so that neither has to be told apart.
+What is no method's is drawn in ``INK``, ``GREY`` and ``GRID``, which a page exchanges
+for its own.
 """
 
 import math
@@ -23,14 +25,18 @@ SHOWN_MEASURES = (
     "BWT",
     "forgetting",
     "FWT",
+    "normalised FT",
+    "level against alone",
     "isolated forgetting",
     "zero-shot transfer",
     "recognition ARI",
 )
 
+GREY = "#777777"
+GRID = "#E6E6E6"
+
 _MARKERS = "osD^vPX*<>"
 _LINES = ("-", "--", "-.", ":")
-_GREY = "#777777"
 _PANELS_IN_A_ROW = 3
 _WIDTH = 10.0
 _LEAST_SPAN = 0.2
@@ -52,11 +58,12 @@ def figures(comparison: Comparison) -> Iterator[tuple[str, str, Figure]]:
 
 
 def draw_measures(comparison: Comparison) -> Figure:
-    """A panel for each measure, a row for each method, a dot for each run."""
+    """A panel for each measure that a run has, a row for each method, a dot a run."""
     shown = [
         (index, measure.name)
         for index, measure in enumerate(MEASURES)
         if measure.name in SHOWN_MEASURES
+        and not all(np.isnan(m.values[index]).all() for m in comparison.methods)
     ]
     shown.sort(key=lambda pair: SHOWN_MEASURES.index(pair[1]))
     figure, panels = _panels(len(shown), len(comparison.methods))
@@ -116,7 +123,7 @@ def draw_profiles(comparison: Comparison) -> Figure:
             tau, low, high, color=_colour(row), alpha=0.15, lw=0, step="post"
         )
     for reference, name in ((0.0, "random"), (1.0, "human")):
-        axes.axvline(reference, color=_GREY, lw=1, ls=(0, (4, 3)), zorder=0)
+        axes.axvline(reference, color=GREY, lw=1, ls=(0, (4, 3)), zorder=0)
         axes.annotate(
             name,
             (reference, 1.0),
@@ -125,7 +132,7 @@ def draw_profiles(comparison: Comparison) -> Figure:
             textcoords="offset points",
             ha="center",
             fontsize=8,
-            color=_GREY,
+            color=GREY,
         )
     axes.set_ylim(0, 1.03)
     axes.set_xlim(comparison.thresholds[0], comparison.thresholds[-1])
@@ -142,7 +149,7 @@ def draw_improvement(comparison: Comparison) -> Figure:
     height = 1.2 + 0.45 * len(found)
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     axes = figure.add_subplot()
-    axes.axvline(0.5, color=_GREY, lw=1, ls=(0, (4, 3)), zorder=0)
+    axes.axvline(0.5, color=GREY, lw=1, ls=(0, (4, 3)), zorder=0)
     for row, improvement in enumerate(found):
         _draw_estimate(axes, row, improvement.probability, INK, "o")
     names = [f"X: {pair.method}\nY: {pair.over}" for pair in found]
@@ -176,8 +183,6 @@ def _draw_rows(
         below = np.full(len(dots), row + 0.28)
         axes.scatter(dots, below, s=9, color=_colour(row), alpha=0.55, lw=0)
         _draw_estimate(axes, row, estimate, _colour(row), _marker(row))
-    if all(math.isnan(estimate.value) for estimate in estimates):
-        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color=_GREY)
     axes.set_ylim(len(estimates) - 0.4, -0.6)
     axes.margins(x=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(4))
@@ -207,7 +212,7 @@ def _widen(axes: Axes) -> None:
     lacking = max(0.0, _LEAST_SPAN - (high - low)) / 2
     axes.set_xlim(low - lacking, high + lacking)
     if low - lacking < 0 < high + lacking:
-        axes.axvline(0, color=_GREY, lw=1, zorder=0)
+        axes.axvline(0, color=GREY, lw=1, zorder=0)
 
 
 def _draw_random(axes: Axes, comparison: Comparison, game: str) -> None:
@@ -220,7 +225,7 @@ def _draw_random(axes: Axes, comparison: Comparison, game: str) -> None:
     ]
     if means:
         mean = float(np.mean(means))
-        axes.axvline(mean, color=_GREY, lw=1, ls=(0, (4, 3)), zorder=0)
+        axes.axvline(mean, color=GREY, lw=1, ls=(0, (4, 3)), zorder=0)
 
 
 def _name_rows(panels: Sequence[Axes], comparison: Comparison) -> None:
@@ -233,7 +238,7 @@ def _name_rows(panels: Sequence[Axes], comparison: Comparison) -> None:
 def _tidy(axes: Axes) -> None:
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=8)
-    axes.grid(axis="x", color="#E6E6E6", lw=0.8)
+    axes.grid(axis="x", color=GRID, lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
 

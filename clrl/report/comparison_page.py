@@ -7,7 +7,6 @@
     <figure>.svg   each figure, and the same as .png
 """
 
-import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,15 @@ from typing import NamedTuple
 
 import jinja2
 import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from clrl.errors import ConfigError
 from clrl.report.comparison import Comparison
-from clrl.report.comparison_figures import figures
+from clrl.report.comparison_figures import GREY, GRID, figures
 from clrl.report.comparison_tables import setting_table, tables
+from clrl.report.inline_svg import DARK_COLOURS, page_style, palette, svg_of
+from clrl.report.score_matrix import COLOURS, INK
 from clrl.report.table import Table, to_csv, to_markdown
 
 FIGURES = ("measures", "games", "profiles", "improvement")
@@ -36,14 +38,19 @@ TABLES = (
 )
 
 _PNG_DPI = 160
+_PAGE_COLOURS = {
+    INK.lower(): "currentColor",
+    GREY.lower(): "var(--muted)",
+    GRID.lower(): "var(--faint)",
+}
 
 
 class DrawnFigure(NamedTuple):
-    """A figure on the page; ``data`` is its SVG in base64."""
+    """A figure on the page, in the page's colours."""
 
     name: str
     caption: str
-    data: str
+    svg: Markup
 
 
 def write_comparison(comparison: Comparison, out: Path) -> Path:
@@ -65,13 +72,10 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
         )
     out.mkdir(parents=True, exist_ok=True)
     _remove_earlier(out)
-    drawn = []
-    for name, caption, figure in figures(comparison):
-        svg = _svg(figure)
-        (out / f"{name}.svg").write_bytes(svg)
+    for name, _, figure in figures(comparison):
+        (out / f"{name}.svg").write_bytes(_svg(figure))
         figure.set_layout_engine("none")  # it has been laid out
         figure.savefig(out / f"{name}.png", dpi=_PNG_DPI)
-        drawn.append(DrawnFigure(name, caption, base64.b64encode(svg).decode()))
     built, setting = tables(comparison), setting_table(comparison)
     for table in (*built, setting):
         (out / f"{table.slug}.csv").write_text(to_csv(table), encoding="utf-8")
@@ -79,7 +83,7 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
         _markdown(comparison, (*built, setting)), encoding="utf-8"
     )
     page = out / "index.html"
-    page.write_text(_html(comparison, drawn, built, setting), encoding="utf-8")
+    page.write_text(_html(comparison, built, setting), encoding="utf-8")
     return page
 
 
@@ -121,6 +125,18 @@ def _svg(figure: Figure) -> bytes:
     return out.getvalue()
 
 
+def _drawn_for_page(comparison: Comparison) -> list[DrawnFigure]:
+    with page_style():
+        return [
+            DrawnFigure(
+                name,
+                caption,
+                svg_of(figure, name=name, label=caption, colours=_PAGE_COLOURS),
+            )
+            for name, caption, figure in figures(comparison)
+        ]
+
+
 def _markdown(comparison: Comparison, all_tables: Sequence[Table]) -> str:
     notes = "\n".join(f"- {note}" for note in comparison.notes)
     head = f"# {title(comparison)}\n\n{subtitle(comparison)}\n\n{notes}\n"
@@ -129,7 +145,6 @@ def _markdown(comparison: Comparison, all_tables: Sequence[Table]) -> str:
 
 def _html(
     comparison: Comparison,
-    drawn: Sequence[DrawnFigure],
     built: Sequence[Table],
     setting: Table,
 ) -> str:
@@ -142,7 +157,9 @@ def _html(
         title=title(comparison),
         subtitle=subtitle(comparison),
         notes=comparison.notes,
-        figures=drawn,
+        figures=_drawn_for_page(comparison),
+        palette=palette(COLOURS),
+        dark_palette=palette(DARK_COLOURS),
         tables=built,
         setting=setting,
     )

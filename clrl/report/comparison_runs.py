@@ -6,20 +6,21 @@ cannot be compared is left out with the reason: a run that is not at its end, on
 cannot be read, and the same seed twice.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
-import yaml
-
-from clrl.config_library import flat
-from clrl.errors import CheckpointError, ClrlError, ConfigError
-from clrl.records import read_records
+from clrl.errors import ClrlError, ConfigError
+from clrl.report.finished_run import FinishedRun, Texts, read_finished, read_texts
+from clrl.report.references import (
+    FOLDER,
+    NOT_IN_RESULTS,
+    folder_beside,
+    read_references,
+)
 from clrl.run_directory import RunDirectory
-from clrl.summary import RunDescription, Summary, is_summarisable, summarise
-from clrl.summary_file import read_summary
 
 SETTING = (
     "games",
@@ -36,37 +37,10 @@ SETTING = (
 _NO_PART_OF_A_METHOD = (
     *SETTING,
     "evaluation.random_policy_episodes",
+    *NOT_IN_RESULTS,
     "seed",
-    "name",
-    "runs_dir",
-    "device",
-    "threads",
 )
 _NOT_SET = "not set"
-
-Texts: TypeAlias = Mapping[str, str]
-"""A config's values as text, by dotted key."""
-
-
-class _Unfit(ClrlError):
-    """A run that cannot take part; the message is the reason."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinishedRun:
-    """A run at its end.
-
-    Attributes:
-        path: Its directory.
-        config: Its resolved config.
-        summary: Its results.
-        revision: The commit of clrl that made it; empty if unknown.
-    """
-
-    path: Path
-    config: Texts
-    summary: Summary
-    revision: str
 
 
 @dataclass(frozen=True)
@@ -113,11 +87,15 @@ def select(paths: Iterable[Path]) -> Selection:
     runs: list[FinishedRun] = []
     left_out: list[LeftOut] = []
     for path in dict.fromkeys(path.resolve() for path in paths):
+        if path.name == FOLDER:
+            continue  # is there wherever all runs of a folder are compared
         if not path.exists():
             RunDirectory.open(path)  # raises, with the nearest runs
         try:
-            configs[path] = _read_config(path)
-            runs.append(_read_run(path, configs[path]))
+            configs[path] = read_texts(path)
+            run = read_finished(path, configs[path])
+            references = read_references(folder_beside(path), configs[path])
+            runs.append(dataclasses.replace(run, references=references))
         except (ClrlError, OSError) as error:
             left_out.append(LeftOut(path, str(error)))
     _check_one_setting(configs)
@@ -171,73 +149,6 @@ def _varies_among_peers(key: str, config: Texts, configs: Sequence[Texts]) -> bo
     name = f"{section}.name"
     peers = [c for c in configs if c.get(name) == config.get(name)]
     return len({c.get(key) for c in peers}) > 1
-
-
-def _read_config(path: Path) -> Texts:
-    if not (path / "config.yaml").is_file():
-        raise _Unfit("holds no run: there is no config.yaml")
-    try:
-        content = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-        config = dict(flat(content))
-        _description(config)
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-        raise _Unfit(f"config.yaml cannot be read: {error}") from error
-    except (KeyError, ValueError) as error:
-        raise _Unfit(
-            f"config.yaml is not that of a run on games: no valid {error}"
-        ) from error
-    return config
-
-
-def _description(config: Texts) -> RunDescription:
-    return RunDescription(
-        games=tuple(json.loads(config["games"])),
-        method=config["method.name"],
-        recogniser=config["recogniser.name"],
-        protocol=config["sequence.protocol"],
-        seed=int(config["seed"]),
-    )
-
-
-def _read_run(path: Path, config: Texts) -> FinishedRun:
-    directory, description = RunDirectory(path), _description(config)
-    summary = _read_results(directory, description)
-    scored = len(summary.stages) - 1
-    planned = int(config["sequence.visits_per_game"]) * len(description.games)
-    if scored < planned:
-        raise _Unfit(
-            f"in progress or interrupted: {scored} of {planned} visits are scored"
-        )
-    return FinishedRun(
-        path=path, config=config, summary=summary, revision=_revision(directory)
-    )
-
-
-def _read_results(directory: RunDirectory, description: RunDescription) -> Summary:
-    """From the summary where it is newer than the records, else from the records."""
-    if not directory.records.is_file():
-        raise _Unfit("not started: there is no records.jsonl")
-    if _is_newer(directory.summary, directory.records):
-        try:
-            return read_summary(directory.summary)
-        except CheckpointError:
-            pass  # Another version's: the records say the same.
-    records = read_records(directory.records)
-    if not is_summarisable(records, description.games):
-        raise _Unfit("in progress or interrupted: no stage is scored yet")
-    return summarise(records, description)
-
-
-def _is_newer(path: Path, other: Path) -> bool:
-    return path.is_file() and path.stat().st_mtime_ns >= other.stat().st_mtime_ns
-
-
-def _revision(directory: RunDirectory) -> str:
-    try:
-        content = json.loads(directory.provenance.read_text(encoding="utf-8"))
-        return str(content["git_revision"] or "")
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def _check_one_setting(configs: Mapping[Path, Texts]) -> None:

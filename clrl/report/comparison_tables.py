@@ -138,7 +138,7 @@ def _run_table(comparison: Comparison) -> Table:
             TextColumn("seed", [str(s.seed) for s in summaries], is_number=True),
             TextColumn("run", [run.path.name for _, run in pairs]),
             *(
-                NumberColumn(measure.name, [measure.of(s) for s in summaries])
+                NumberColumn(measure.name, [measure.of(run) for _, run in pairs])
                 for measure in MEASURES
             ),
             TextColumn("agent steps", steps, is_number=True),

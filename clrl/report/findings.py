@@ -1,11 +1,13 @@
 """What a reader of a run's results should know before trusting them."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from clrl import records
-from clrl.history import of_kind
+from clrl.guards import FrozenAgent, InactivePenalty
+from clrl.history import Alarm, of_kind
 from clrl.report.run_data import RunData
 from clrl.summary_visits import VisitSummary, is_above_random
 
@@ -16,11 +18,40 @@ FEW_EPISODES = 10
 """Below this many episodes a score, small differences are noise."""
 
 
+class _Verdict(NamedTuple):
+    """What the whole run shows of something that a guard watches step by step.
+
+    Attributes:
+        text: What is said of it.
+        guard: Name of the guard.
+        after_steps: Agent steps after which the guard's alarms say the same again.
+    """
+
+    text: str
+    guard: str
+    after_steps: int
+
+    def sums_up(self, alarm: Alarm) -> bool:
+        """Whether nothing new is in the alarm."""
+        return alarm.guard == self.guard and alarm.agent_steps > self.after_steps
+
+
 def findings(run: RunData) -> list[str]:
-    """All that is noteworthy, a sentence or two each."""
-    checks = (_state, _records, _missing_scores, _penalty, _learning, _labels, _noise)
-    found = [text for check in checks for text in check(run)]
-    return [*found, *(f"At step {s:,}: {text}" for s, text in run.history.guards)]
+    """All that is noteworthy, a sentence or two each, and nothing twice."""
+    verdicts = [*_penalty(run), *_learning(run)]
+    return [
+        *_state(run),
+        *_records(run),
+        *_missing_scores(run),
+        *(verdict.text for verdict in verdicts),
+        *_labels(run),
+        *_noise(run),
+        *(
+            f"At step {alarm.agent_steps:,}: {alarm.message}"
+            for alarm in run.history.alarms
+            if not any(verdict.sums_up(alarm) for verdict in verdicts)
+        ),
+    ]
 
 
 def _state(run: RunData) -> Iterator[str]:
@@ -65,29 +96,31 @@ def _missing_scores(run: RunData) -> Iterator[str]:
             return
 
 
-def _penalty(run: RunData) -> Iterator[str]:
-    estimated = [
+def _penalty(run: RunData) -> Iterator[_Verdict]:
+    penalised = [
         left
         for left in of_kind(run.history.events, records.Consolidation)
-        if "importance_trace" in left.metrics
+        if "curvature_max" in left.metrics
     ]
-    if not estimated:
+    if not penalised:
         return
-    since = estimated[0].agent_steps
+    since = penalised[0].agent_steps
     updates = run.history.updates
     later = updates.agent_steps > since
     if not later.any():
         return
     loss, penalty = updates.loss[later], updates.penalty[later]
     if np.all(penalty <= INACTIVE_PENALTY * loss):
-        yield (
+        yield _Verdict(
             "The penalty was never above 1e-6 of the task loss, so nothing was "
             "protected; raise method.strength, or set method.importance_scale to "
-            "unit_mean."
+            "unit_mean.",
+            InactivePenalty.name,
+            after_steps=0,
         )
 
 
-def _learning(run: RunData) -> Iterator[str]:
+def _learning(run: RunData) -> Iterator[_Verdict]:
     if run.summary is None or not run.summary.random_policy:
         return
     visits = run.summary.visits
@@ -97,16 +130,20 @@ def _learning(run: RunData) -> Iterator[str]:
         if _is_learned(run, visit)
     ]
     if not learned:
-        yield (
+        yield _Verdict(
             "No visit ended with training returns above random play by 3 standard "
             "errors: the agent has learnt nothing yet, so there is nothing that it "
-            "could forget."
+            "could forget.",
+            FrozenAgent.name,
+            after_steps=0,
         )
     elif len(visits) - learned[-1] > 1:
-        yield (
+        yield _Verdict(
             f"No learning after visit {learned[-1]}: none of the "
             f"{len(visits) - learned[-1]} visits that followed ended with training "
-            "returns above random play. Little forgetting is then no merit."
+            "returns above random play. Little forgetting is then no merit.",
+            FrozenAgent.name,
+            after_steps=run.visits[learned[-1]].agent_steps,
         )
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from clrl.report.tables import number
+from clrl.report.tables import is_zero, number, signed
 from clrl.summary import Summary
 from clrl.summary_recognition import RecognitionSummary
 
@@ -28,9 +28,9 @@ def headlines(summary: Summary) -> list[Headline]:
     return [
         Headline("ACC", number(summary.acc), _acc(summary)),
         Headline("Total clipped", number(summary.total_clipped), _total(summary)),
-        Headline("BWT", _signed(summary.bwt), _bwt(summary.bwt)),
+        Headline("BWT", signed(summary.bwt), _bwt(summary.bwt)),
         Headline("Forgetting", number(summary.forgetting), _forgetting(summary)),
-        Headline("FWT", _signed(summary.fwt), _fwt(summary.fwt)),
+        Headline("FWT", signed(summary.fwt), _fwt(summary.fwt)),
         Headline("Learnt", _learned(summary), _learned_meaning(summary)),
         Headline("ARI", number(summary.recognition.ari), _ari(summary.recognition)),
         Headline(
@@ -61,7 +61,7 @@ def _total(summary: Summary) -> str:
 def _bwt(bwt: float) -> str:
     if math.isnan(bwt):
         return "Not known yet: it needs a game that was not the last one trained."
-    if _is_zero(bwt):
+    if is_zero(bwt):
         moved = "kept its score"
     else:
         moved = f"{'lost' if bwt < 0 else 'gained'} {number(abs(bwt))}"
@@ -80,7 +80,7 @@ def _forgetting(summary: Summary) -> str:
 def _fwt(fwt: float) -> str:
     if math.isnan(fwt):
         return "Not known yet: it needs a second game."
-    if _is_zero(fwt):
+    if is_zero(fwt):
         played = "as well as"
     else:
         played = f"{number(abs(fwt))} {'better' if fwt > 0 else 'worse'} than"
@@ -125,15 +125,6 @@ def _contexts(summary: Summary) -> Iterator[str]:
             f"After a switch the right one was found within {found.delay_steps:,.0f} "
             "agent steps (median)."
         )
-
-
-def _signed(value: float) -> str:
-    plus = "+" if value > 0 and not _is_zero(value) else ""
-    return f"{plus}{number(value)}"
-
-
-def _is_zero(value: float) -> bool:
-    return number(abs(value)) == number(0.0)
 
 
 def _games(count: int) -> str:

@@ -7,8 +7,9 @@ page's style sheet defines. Text stays text and takes the page's font.
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -19,6 +20,20 @@ from clrl.report.score_matrix import COLOURS
 INK = "#010101"
 MUTED = "#020202"
 FAINT = "#030303"
+
+# COLOURS for a dark page: as far apart, and lighter.
+DARK_COLOURS = (
+    "#56A0D8",
+    "#F0B53C",
+    "#2CC295",
+    "#DD94BE",
+    "#F0824A",
+    "#86CBF0",
+    "#BFA25A",
+    "#A6A6A6",
+    "#9A8FE0",
+    "#5FB874",
+)
 
 _VARIABLES = {
     INK: "currentColor",
@@ -47,15 +62,36 @@ def inline_svg(
         name: Different for each figure of a page.
         label: What it shows, for those who do not see it.
     """
-    with _style():
+    with page_style():
         figure = Figure(figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH))
         draw(figure)
-        out = io.StringIO()
+        return svg_of(figure, name=name, label=label)
+
+
+def svg_of(
+    figure: Figure,
+    *,
+    name: str,
+    label: str,
+    colours: Mapping[str, str] = MappingProxyType({}),
+) -> Markup:
+    """As ``inline_svg``, of a figure that was drawn under ``page_style``.
+
+    Args:
+        figure: Drawn.
+        name: Different for each figure of a page.
+        label: What it shows, for those who do not see it.
+        colours: What takes the place of further colours, by their small hexadecimals.
+    """
+    out = io.StringIO()
+    with page_style():
         figure.savefig(out, format="svg", transparent=True, metadata=_NO_METADATA)
+    width, height = figure.get_size_inches() * _POINTS_PER_INCH
     text = out.getvalue()
     body = text[text.index("<svg") :]
     body = body[body.index(">") + 1 :]
-    for clean in (_without_style, _in_page_colours, _in_page_font, _short):
+    body = _in_colours(_without_style(body), _VARIABLES | dict(colours))
+    for clean in (_in_page_font, _short):
         body = clean(body)
     body = _with_names_of_its_own(body, name)
     opening = (
@@ -65,7 +101,13 @@ def inline_svg(
     return Markup(opening + body.rstrip())
 
 
-def _style() -> AbstractContextManager[None]:
+def palette(colours: Sequence[str]) -> Markup:
+    """``COLOURS`` or ``DARK_COLOURS`` as the custom properties of a style sheet."""
+    return Markup(" ".join(f"--game-{i}: {c};" for i, c in enumerate(colours)))
+
+
+def page_style() -> AbstractContextManager[None]:
+    """Matplotlib's parameters for figures on a page."""
     return matplotlib.rc_context(
         {
             "svg.fonttype": "none",
@@ -91,8 +133,8 @@ def _without_style(svg: str) -> str:
     return re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
 
 
-def _in_page_colours(svg: str) -> str:
-    return re.sub(r"#[0-9a-f]{6}\b", lambda m: _VARIABLES.get(m[0], m[0]), svg)
+def _in_colours(svg: str, variables: Mapping[str, str]) -> str:
+    return re.sub(r"#[0-9a-f]{6}\b", lambda m: variables.get(m[0], m[0]), svg)
 
 
 def _in_page_font(svg: str) -> str:

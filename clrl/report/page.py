@@ -14,29 +14,18 @@ from clrl.evaluation.recognition import contingency
 from clrl.report import figures
 from clrl.report.findings import findings
 from clrl.report.headlines import headlines
+from clrl.report.inline_svg import DARK_COLOURS, palette
 from clrl.report.media import plays
+from clrl.report.plasticity import plasticity_section
 from clrl.report.retention import retention
 from clrl.report.run_data import RunData, flat, read_run
 from clrl.report.score_matrix import COLOURS
-from clrl.report.tables import number, plus_minus, score
+from clrl.report.single_task_section import single_task_section
+from clrl.report.tables import number, plus_minus, score, signed
 from clrl.summary_recognition import timelines
 
 MOST_BYTES = 5_000_000
 """Size that a report stays below, whatever there is to show."""
-
-# The colours of COLOURS for a dark page: as far apart, and lighter.
-DARK_COLOURS = (
-    "#56A0D8",
-    "#F0B53C",
-    "#2CC295",
-    "#DD94BE",
-    "#F0824A",
-    "#86CBF0",
-    "#BFA25A",
-    "#A6A6A6",
-    "#9A8FE0",
-    "#5FB874",
-)
 
 
 def write_report(run_path: Path, output: Path | None = None) -> Path:
@@ -91,6 +80,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "number": number,
+        "signed": signed,
         "score": score,
         "plus_minus": plus_minus,
         "is_nan": math.isnan,
@@ -115,11 +105,14 @@ def _parts(run: RunData) -> dict[str, Any]:
         "timeline": figures.recognition_timeline(run),
         "contingency": _contingency(run),
         "penalty_curve": figures.penalty_curve(run),
+        "alone": single_task_section(run),
+        "plasticity": plasticity_section(run),
         "costs": _costs(run),
         "config": list(flat(run.config)),
         "provenance": list(flat(run.provenance)),
         "colours": COLOURS,
-        "dark_colours": DARK_COLOURS,
+        "palette": palette(COLOURS),
+        "dark_palette": palette(DARK_COLOURS),
     }
 
 

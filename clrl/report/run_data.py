@@ -12,10 +12,12 @@ from jaxtyping import Float64
 
 from clrl import records
 from clrl.config_library import leaves
-from clrl.config_texts import read_yaml
+from clrl.config_texts import read_yaml, texts_of_file
 from clrl.errors import ConfigError
 from clrl.history import History, history_of, of_kind, read_history
 from clrl.records import is_cut_off
+from clrl.report.finished_run import References, planned_agent_steps
+from clrl.report.references import folder_beside, read_references
 from clrl.run_directory import RunDirectory
 from clrl.summary import (
     RunDescription,
@@ -42,6 +44,7 @@ class RunData:
             a checkpoint.
         stopped: Why it ended early, in words; None where nothing was written about it.
         is_cut_off: Whether its last record was being written when it stopped.
+        references: Results of single-task runs of the games that have some.
     """
 
     directory: RunDirectory
@@ -53,6 +56,7 @@ class RunData:
     facts: Mapping[str, Any]
     stopped: str | None
     is_cut_off: bool
+    references: References
 
     @property
     def games(self) -> tuple[str, ...]:
@@ -82,11 +86,11 @@ class RunData:
 
     @property
     def planned_agent_steps(self) -> int:
-        """Agent steps that the config asks for, each visit in whole vector steps."""
+        """Agent steps that the config asks for."""
         sequence = self.config["sequence"]
-        num_envs = int(sequence["num_envs"])
-        vector_steps = -(-int(sequence["visit_steps"]) // num_envs)
-        return self.planned_visits * vector_steps * num_envs
+        return planned_agent_steps(
+            self.planned_visits, int(sequence["visit_steps"]), int(sequence["num_envs"])
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -144,6 +148,9 @@ def gather(
         facts=manifest.get("facts", {}),
         stopped=_read_stopped(directory),
         is_cut_off=directory.records.exists() and is_cut_off(directory.records),
+        references=read_references(
+            folder_beside(directory.path), texts_of_file(directory.config)
+        ),
     )
 
 

@@ -156,6 +156,16 @@ def number(value: float, digits: int = 2) -> str:
     return "-" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
+def signed(value: float) -> str:
+    """As ``number``, with a plus before what is above zero when rounded."""
+    return f"{'+' if value > 0 and not is_zero(value) else ''}{number(value)}"
+
+
+def is_zero(value: float) -> bool:
+    """Whether nothing is left of the value when rounded."""
+    return number(abs(value)) == number(0.0)
+
+
 def score(value: float, measure: Measure = "return") -> str:
     """A raw score with as many digits as matter."""
     if measure == "accuracy":

@@ -109,3 +109,17 @@ def test_l2_transfer_pulls_to_the_merged_solution() -> None:
     count = sum(p.numel() for p in moved.values())
     value = method.penalty.add_gradient(moved, task=2).item()
     assert value == pytest.approx(0.2 * count, rel=1e-5)
+
+
+@pytest.mark.parametrize("config", [MeanIMM, ModeIMM])
+def test_the_pull_to_the_merged_solution_is_as_stiff_as_its_strength(
+    config: type[MeanIMM] | type[ModeIMM],
+) -> None:
+    network = LinearNetwork(3, CLASSES)
+    batches = [toy_batch((9, 3))]
+    pulled = config(transfer_strength=0.4).build(domain()).consolidation
+    for task in range(2):
+        recorded = pulled.leave(network, task, batches)
+        assert recorded["curvature_max"].item() == pytest.approx(0.4)
+    merged = config(transfer_strength=0.0).build(domain()).consolidation
+    assert "curvature_max" not in merged.leave(network, 0, batches)

@@ -87,7 +87,7 @@ def test_importance_is_that_of_a_literal_loop_and_adds_up_over_tasks() -> None:
             learner.step(batch, task)
             for n, g, p, q in zip(names, gradient, theta, before, strict=True):
                 omega[n] -= g * (p.detach() - q)
-        learner.leave(task, [])
+        recorded = learner.leave(task, [])
         for n, p in network.named_parameters():
             moved = p.detach() - start[n]
             new = omega[n] / (moved**2 + 0.05)
@@ -97,6 +97,8 @@ def test_importance_is_that_of_a_literal_loop_and_adds_up_over_tasks() -> None:
         torch.testing.assert_close(state[f"penalty.importance.{n}"], expected[n])
         assert torch.equal(state[f"penalty.parameters.{n}"], p)
     assert not any(name.startswith("consolidation") for name in state)
+    stiffest = 0.3 * max(x.max().item() for x in expected.values())
+    assert recorded["curvature_max"].item() == pytest.approx(stiffest, rel=1e-4)
 
 
 def test_a_parameter_that_the_loss_does_not_reach_contributes_nothing() -> None:

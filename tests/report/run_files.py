@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clrl.config import EvaluationConfig, RunConfig, SequenceConfig
-from clrl.config_file import describe, to_yaml
+from clrl.config_file import describe, hyper_parameters, to_yaml
 from clrl.continual import methods
 from clrl.records import Record, RecordWriter
+from clrl.report.references import FOLDER, plan
 from clrl.run_directory import RunDirectory
 from clrl.summary import summarise, write_summary
 
@@ -50,6 +51,29 @@ def write_run(
     if with_summary:
         write_summary(summarise(run, describe(config)), directory.summary)
     return path
+
+
+def write_references(
+    folder: Path, config: RunConfig, seeds: int = 1, episodes_per_visit: int = 40
+) -> list[Path]:
+    """Single-task runs of a config's games beside the runs in ``folder``."""
+    sequence = config.sequence
+    return [
+        write_run(
+            reference.path,
+            config_of(FINETUNE, seed, (game,), sequence),
+            synthetic_run(
+                (game,),
+                rounds=sequence.visits_per_game,
+                visit_steps=sequence.visit_steps,
+                episodes_per_visit=episodes_per_visit,
+                seed=seed,
+            ),
+        )
+        for game in config.games
+        for seed in range(seeds)
+        for reference in plan(folder / FOLDER, hyper_parameters(config), [game], [seed])
+    ]
 
 
 def write_methods(

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,23 @@ from clrl.report.comparison_measures import MEASURES
 from clrl.report.comparison_runs import select
 
 from ..synthetic_run import GAMES, synthetic_run
-from .run_files import EWC, FINETUNE, config_of, write_methods, write_run
+from .run_files import (
+    EWC,
+    FINETUNE,
+    config_of,
+    write_methods,
+    write_references,
+    write_run,
+)
 
 RUN = synthetic_run(episodes_per_visit=3)
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """EWC with four seeds and fine-tuning with four."""
+    """EWC with four seeds and fine-tuning with four, beside single-task runs."""
     folder = tmp_path_factory.mktemp("runs")
+    write_references(folder, config_of(), seeds=2)
     return compare(select(write_methods(folder, seeds=4, episodes_per_visit=10)))
 
 
@@ -39,7 +48,7 @@ def finals(comparison: Comparison, method: int) -> list[list[float]]:
 def test_each_measure_is_the_interquartile_mean_over_seeds(both: Comparison) -> None:
     for method in both.methods:
         for measure, estimate in zip(MEASURES, method.measures, strict=True):
-            values = [measure.of(run.summary) for run in method.runs]
+            values = [measure.of(run) for run in method.runs]
             assert estimate.value == pytest.approx(middle_half(values))
             ends = [min(values), estimate.low, estimate.value, estimate.high]
             assert np.all(np.diff([*ends, max(values)]) >= -1e-12)
@@ -121,6 +130,7 @@ def test_one_seed_gives_values_without_intervals(tmp_path: Path) -> None:
         write_run(tmp_path / "ewc", config_of(EWC), RUN),
         write_run(tmp_path / "finetune", config_of(FINETUNE), RUN),
     ]
+    write_references(tmp_path, config_of())
     comparison = compare(select(paths))
     method = comparison.methods[0]
     game = method.games[0]
@@ -175,6 +185,19 @@ def test_a_game_without_any_human_score_has_raw_results_only(tmp_path: Path) -> 
         assert np.isnan(method.profile.value).all()
         assert math.isfinite(method.games[0].final.value)
     assert comparison.improvements == ()
+
+
+def test_what_lacks_its_references_is_said_and_not_made_up(
+    tmp_path: Path, both: Comparison
+) -> None:
+    path = write_run(tmp_path / "run", config_of(), RUN)
+    comparison = compare(select([path]))
+    index = [measure.name for measure in MEASURES].index("normalised FT")
+    for alone in comparison.methods[0].measures[index : index + 2]:
+        assert math.isnan(alone.value)
+    advice = f"1 of 1 runs have no single-task references.*{path.resolve()}"
+    assert any(re.search(advice, note) for note in comparison.notes)
+    assert any("the mean of 2 single-task runs" in note for note in both.notes)
 
 
 def test_few_seeds_are_said_plainly(both: Comparison) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from clrl.records import Evaluation, Label, Record, Train, to_fields
+from clrl.records import Evaluation, Guard, Label, Record, Train, to_fields
 from clrl.report.findings import findings
 from clrl.report.run_data import read_run
 
@@ -121,6 +121,42 @@ def test_what_guards_said_is_repeated_with_its_step(tmp_path: Path) -> None:
     with directory.records.open("a", encoding="utf-8") as file:
         file.write('{"kind": "guard", "agent_steps": 4000, "message": "Q explodes."}\n')
     assert "At step 4,000: Q explodes." in findings(read_run(directory.path))
+
+
+def alarm(guard: str, agent_steps: int) -> Guard:
+    return Guard(
+        agent_steps=agent_steps,
+        visit=0,
+        game="freeway",
+        guard=guard,
+        message=f"{guard} speaks.",
+    )
+
+
+def test_an_alarm_that_says_what_the_whole_run_shows_is_not_repeated(
+    tmp_path: Path,
+) -> None:
+    quiet = [*with_penalty(synthetic_run(), 0.0), alarm("inactive_penalty", 40_000)]
+    said = found_in(tmp_path / "quiet", quiet)
+    assert INACTIVE in said
+    assert "speaks" not in said
+    awake = found_in(tmp_path / "awake", [*synthetic_run(), quiet[-1]])
+    assert "At step 40,000: inactive_penalty speaks." in awake
+    assert INACTIVE not in awake
+
+
+def test_alarms_before_the_agent_stopped_learning_are_kept(tmp_path: Path) -> None:
+    # The third visit of 30,000 steps, which was learnt, ends with step 90,000.
+    alarms = [alarm("frozen_agent", step) for step in (60_000, 90_000, 120_000)]
+    frozen = [*without_skill_from(synthetic_run(), 3), *alarms]
+    said = found_in(tmp_path / "late", frozen)
+    assert [f"At step {step:,}" in said for step in (60_000, 90_000, 120_000)] == [
+        True,
+        True,
+        False,
+    ]
+    never = [*without_skill_from(synthetic_run(), 0), *alarms]
+    assert "speaks" not in found_in(tmp_path / "never", never)
 
 
 def test_records_of_a_later_version_are_counted(tmp_path: Path) -> None:

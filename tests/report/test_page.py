@@ -1,30 +1,36 @@
 import base64
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from clrl.errors import CheckpointError, ConfigError
-from clrl.records import Evaluation, Record, Train
+from clrl.records import Evaluation, Plasticity, Record, Train
 from clrl.report.page import MOST_BYTES, write_report
 from clrl.report.run_data import read_run
-from clrl.report.tables import number, score
+from clrl.report.single_task import forward_transfer, game_transfers, visit_levels
+from clrl.report.tables import number, score, signed
 from clrl.run_directory import RunDirectory
 from clrl.summary import summarise
 
 from ..run_files import config, run_directory
 from ..synthetic_run import GAMES, description, synthetic_run
 from .page_reader import PageReader
+from .run_files import config_of, write_references, write_run
 
 SECTIONS = [
     "Scores",
     "Learning curves",
     "Forgetting",
+    "Against single-task runs",
     "Recognition",
     "Penalty",
+    "Plasticity",
     "Cost",
     "Config and provenance",
 ]
@@ -193,13 +199,13 @@ def test_games_without_a_human_score_are_shown_raw(tmp_path: Path) -> None:
 
 def test_a_gradient_ratio_has_a_curve_where_it_was_recorded(tmp_path: Path) -> None:
     directory = run_directory(tmp_path / "run", FINISHED, config())
-    assert "ratio" not in read(directory).text
+    assert "gradient ratio" not in read(directory).text
     lines = [json.loads(line) for line in directory.records.read_text().splitlines()]
     for line in lines:
         if line["kind"] == "train":
             line["penalty_gradient_ratio"] = 0.5
     directory.records.write_text("".join(f"{json.dumps(x)}\n" for x in lines))
-    assert "ratio" in read(directory).text
+    assert "gradient ratio" in read(directory).text
 
 
 def test_text_from_a_run_cannot_become_part_of_the_page(tmp_path: Path) -> None:
@@ -218,7 +224,7 @@ def test_films_are_part_of_the_page(tmp_path: Path) -> None:
     (directory.videos / "freeway.mp4").write_bytes(b"a video")
     (directory.videos / "road_runner.png").write_bytes(b"another")
     page = read(directory)
-    assert page.headings == [*SECTIONS[:5], "At play", *SECTIONS[5:]]
+    assert page.headings == [*SECTIONS[:7], "At play", *SECTIONS[7:]]
     embedded = {
         base64.b64decode(address.partition("base64,")[2])
         for address in page.loaded
@@ -292,6 +298,68 @@ def test_a_report_is_written_without_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(directory.report)
     assert directory.report.exists()
+
+
+def test_a_run_without_references_says_how_to_make_them(finished: PageReader) -> None:
+    assert "freeway, road_runner, space_invaders alone is not known" in finished.text
+    assert "clrl reference finished0/run trains them" in finished.text
+    assert "Normalised forward transfer" not in finished.text
+
+
+def test_a_run_is_shown_beside_its_references(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", config_of(), FINISHED)
+    *_, last = write_references(tmp_path, config_of(), seeds=2)
+    shutil.rmtree(last)
+    page = PageReader(write_report(path).read_text(encoding="utf-8"))
+    run = read_run(path)
+    assert run.summary is not None
+    levels = visit_levels(run.summary, run.references)
+    assert len(levels) == 6
+    for level in levels:
+        for value in (score(level.level), score(level.alone)):
+            assert value in page.cells
+        assert signed(level.human_difference) in page.cells
+    mean = forward_transfer(run.summary, run.references)
+    assert f"forward transfer of Continual World: {signed(mean)}." in page.text
+    assert [each.seeds for each in game_transfers(run.summary, run.references)] == [
+        2,
+        2,
+        1,
+    ]
+    assert "trains them" not in page.text
+    assert "nan" not in page.text.split()
+
+
+def plasticity(stage: int, **values: float | None) -> Plasticity:
+    known: dict[str, Any] = {
+        "dormant_fraction": 0.025 * stage,
+        "effective_rank": 100 - stage,
+        "weight_norm": 40.0 + stage,
+    }
+    return Plasticity(
+        agent_steps=30_000 * stage,
+        stage=stage,
+        game=GAMES[(stage - 1) % len(GAMES)],
+        label=0,
+        **(known | values),
+    )
+
+
+def test_what_is_left_of_plasticity_is_shown_in_words_and_drawn(tmp_path: Path) -> None:
+    page = page_of(tmp_path, [*FINISHED, *map(plasticity, range(1, 7))])
+    assert (
+        "From visit 1 to visit 6, the share of dormant units went from 2.5 to 15.0 %, "
+        "the effective rank of the last hidden layer went from 99 to 94 and the norm "
+        "of the shared weights went from 41.0 to 46.0."
+    ) in page.text
+    assert page.tags.count("svg") == len(GAMES) + 4
+
+
+def test_a_network_that_hides_its_activations_has_a_weight_norm(tmp_path: Path) -> None:
+    hidden = plasticity(1, dormant_fraction=None, effective_rank=None)
+    page = page_of(tmp_path, [*FINISHED, hidden])
+    assert "After the first visit, the norm of the shared weights is 41.0." in page.text
+    assert "nan" not in page.text.split()
 
 
 def without(run: list[Record], kind: type[Record]) -> list[Record]:
