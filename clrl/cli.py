@@ -1,6 +1,7 @@
 """The command line. The only module that prints.
 
-    clrl train | evaluate | watch | report | compare | recognise | patterns | list
+    clrl train | evaluate | watch | perturb | report | compare
+    clrl recognise | patterns | list
 
 Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
 
@@ -97,6 +98,7 @@ def _run(out: Console, options: argparse.Namespace, overrides: list[str]) -> int
     commands = {
         "evaluate": _evaluate,
         "watch": _watch,
+        "perturb": _perturb,
         "report": _write_report,
         "compare": _compare,
         "patterns": _patterns,
@@ -150,6 +152,8 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds", type=float, default=180, help="of an episode at most (180)"
     )
 
+    _add_perturb(commands)
+
     compare = commands.add_parser(
         "compare", help="compare methods over seeds: tables, figures and a page"
     )
@@ -184,6 +188,33 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="list what a config can name")
     listing.add_argument("what", choices=LISTS)
     return parser
+
+
+def _add_perturb(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> None:
+    perturb = commands.add_parser(
+        "perturb", help="score a trained agent with noise on its weights"
+    )
+    perturb.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
+    perturb.add_argument("--game", help="one of the run's; by default each of them")
+    perturb.add_argument(
+        "--sizes",
+        type=float,
+        nargs="+",
+        default=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+        help="of the noise, root mean square over weights (0.001 to 0.3)",
+    )
+    perturb.add_argument("--draws", type=int, default=3, help="of each size (3)")
+    perturb.add_argument(
+        "--episodes", type=int, help="of each draw; default: the run's own number"
+    )
+    perturb.add_argument(
+        "--damping",
+        type=float,
+        default=0.01,
+        help="lambda of the inverse Fisher, in multiples of its mean (0.01)",
+    )
 
 
 def _train(out: Console, options: argparse.Namespace, overrides: list[str]) -> int:
@@ -276,8 +307,7 @@ def _report(
     write_summary(summary, directory.summary)
     save_picture(records, summary, directory.picture)
     out.print(report(summary))
-    if summary.measure == "return":
-        _line(out, f"report       {write_report(directory.path)}")
+    _line(out, f"report       {write_report(directory.path)}")
     _line(out, f"picture      {directory.picture}")
     _line(out, f"numbers      {directory.summary}")
     _line(out, f"tensorboard  tensorboard --logdir {directory.tensorboard}")
@@ -331,6 +361,27 @@ def _watch(out: Console, options: argparse.Namespace) -> int:
             max_seconds=options.seconds,
             listener=listener,
         )
+    return 0
+
+
+def _perturb(out: Console, options: argparse.Namespace) -> int:
+    directory = RunDirectory.open(options.run)
+    from clrl.perturb import perturb
+    from clrl.report.perturbation import perturbation_table
+
+    with _listener(out) as listener:
+        perturbation = perturb(
+            directory,
+            options.game,
+            sizes=options.sizes,
+            draws=options.draws,
+            episodes=options.episodes,
+            damping=options.damping,
+            listener=listener,
+        )
+    out.print(perturbation_table(perturbation))
+    _line(out, f"files        {directory.perturbation}")
+    _line(out, f"in a page    clrl report {directory.path}")
     return 0
 
 

@@ -261,7 +261,7 @@ def test_tensorboard_holds_the_posterior_of_the_recogniser(tmp_path: Path) -> No
     expected = saved["recogniser.log_posterior"].exp().tolist()
     assert list(last.values()) == pytest.approx(expected, rel=1e-6, abs=1e-30)
     # Of two games that look so unlike, the one that is played is certain.
-    assert max(last.values()) > 0.99  # noqa: PLR2004
+    assert max(last.values()) > 0.99
 
 
 def test_tensorboard_holds_no_posterior_of_an_oracle(

@@ -8,19 +8,17 @@
 """
 
 import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
-import matplotlib as mpl
-from matplotlib.figure import Figure
 
 from clrl.errors import ConfigError
 from clrl.report.comparison import Comparison
 from clrl.report.comparison_figures import figures
 from clrl.report.comparison_tables import setting_table, tables
+from clrl.report.figure_files import save_figure
 from clrl.report.table import Table, to_csv, to_markdown
 
 FIGURES = ("measures", "games", "profiles", "improvement")
@@ -34,8 +32,6 @@ TABLES = (
     "left_out",
     "setting",
 )
-
-_PNG_DPI = 160
 
 
 class DrawnFigure(NamedTuple):
@@ -67,10 +63,7 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
     _remove_earlier(out)
     drawn = []
     for name, caption, figure in figures(comparison):
-        svg = _svg(figure)
-        (out / f"{name}.svg").write_bytes(svg)
-        figure.set_layout_engine("none")  # it has been laid out
-        figure.savefig(out / f"{name}.png", dpi=_PNG_DPI)
+        svg = save_figure(figure, out / name)
         drawn.append(DrawnFigure(name, caption, base64.b64encode(svg).decode()))
     built, setting = tables(comparison), setting_table(comparison)
     for table in (*built, setting):
@@ -111,14 +104,6 @@ def _remove_earlier(out: Path) -> None:
     names = [f"{name}.{ending}" for name in FIGURES for ending in ("svg", "png")]
     for name in (*names, *(f"{table}.csv" for table in TABLES)):
         (out / name).unlink(missing_ok=True)
-
-
-def _svg(figure: Figure) -> bytes:
-    out = io.BytesIO()
-    # Without a salt and with a date, equal figures would be different files.
-    with mpl.rc_context({"svg.hashsalt": "clrl"}):
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()
 
 
 def _markdown(comparison: Comparison, all_tables: Sequence[Table]) -> str:

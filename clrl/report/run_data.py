@@ -15,6 +15,8 @@ from clrl.config_library import leaves
 from clrl.config_texts import read_yaml
 from clrl.errors import ConfigError
 from clrl.history import History, history_of, read_history
+from clrl.report.perturbation import Perturbation, read_perturbation
+from clrl.report.words import Words, words_of
 from clrl.run_directory import RunDirectory
 from clrl.summary import (
     RunDescription,
@@ -38,6 +40,7 @@ class RunData:
         description: Of the config.
         history: What happened.
         summary: The results; None before every game has been scored.
+        perturbation: What noise on the weights did; None where that was not tested.
         facts: What the checkpoint says of the agent, such as ``updates``; empty without
             a checkpoint.
         stopped: Why it ended early, in words; None where nothing was written about it.
@@ -50,6 +53,7 @@ class RunData:
     description: RunDescription
     history: History
     summary: Summary | None
+    perturbation: Perturbation | None
     facts: Mapping[str, Any]
     stopped: str | None
     is_cut_off: bool
@@ -58,6 +62,16 @@ class RunData:
     def games(self) -> tuple[str, ...]:
         """In the order of the score matrix's columns."""
         return self.description.games
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether it is on tasks of images, not on games."""
+        return self.description.measure == "accuracy"
+
+    @property
+    def words(self) -> Words:
+        """What things are called in it."""
+        return words_of(self.description.measure)
 
     @functools.cached_property
     def visits(self) -> list[records.Visit]:
@@ -78,15 +92,30 @@ class RunData:
     @property
     def planned_visits(self) -> int:
         """Visits that the config asks for."""
+        if self.is_supervised:
+            visits_per_task = int(self.config["training"]["visits_per_task"])
+            return _planned_tasks(self.config) * visits_per_task
         return len(self.games) * int(self.config["sequence"]["visits_per_game"])
 
     @property
-    def planned_agent_steps(self) -> int:
-        """Agent steps that the config asks for, each visit in whole vector steps."""
+    def planned_agent_steps(self) -> int | None:
+        """Agent steps that the config asks for, each visit in whole vector steps.
+
+        None for a supervised run: it depends on the data.
+        """
+        if self.is_supervised:
+            return None
         sequence = self.config["sequence"]
         num_envs = int(sequence["num_envs"])
         vector_steps = -(-int(sequence["visit_steps"]) // num_envs)
         return self.planned_visits * vector_steps * num_envs
+
+    @property
+    def amount(self) -> str:
+        """How much training there is, and of how much where that is known."""
+        done, planned = self.history.agent_steps, self.planned_agent_steps
+        of = "" if planned is None else f" of {planned:,}"
+        return f"{done:,}{of} {self.words.steps}"
 
     @property
     def is_finished(self) -> bool:
@@ -99,21 +128,20 @@ def read_run(path: Path) -> RunData:
     """What the files in a run's directory say.
 
     Raises:
-        ConfigError: There is no run at ``path``, or its config is not one of a run on
-            games.
+        ConfigError: There is no run at ``path``, or its config is not a resolved one.
         CheckpointError: A record before the last is damaged.
     """
     directory = RunDirectory.open(path)
     config = _read_config(directory.config)
-    description = _describe(directory.config, config)
     known = _read_json(directory.summary)
     if directory.records.exists():
         history = read_history(directory.records)
         is_cut_off = records.is_cut_off(directory.records)
     else:
         history, is_cut_off = history_of(()), False
+    description = _describe(directory.config, config, history)
     summary = None
-    if is_summarisable(history.events, description.games):
+    if _is_summarisable(history, description, config):
         seconds = known.get("seconds")
         summary = summarise_history(
             history, description, float("nan") if seconds is None else seconds
@@ -125,6 +153,7 @@ def read_run(path: Path) -> RunData:
         description=description,
         history=history,
         summary=summary,
+        perturbation=read_perturbation(directory.perturbation),
         facts=_read_json(directory.checkpoint / "manifest.json").get("facts", {}),
         stopped=_read_stopped(directory),
         is_cut_off=is_cut_off,
@@ -144,13 +173,12 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _describe(path: Path, config: Mapping[str, Any]) -> RunDescription:
-    if config.get("domain") == "supervised":
-        raise ConfigError(
-            f"expected a run on games, got {path.parent}, which is supervised; its "
-            "results are in scores.png, summary.json and TensorBoard."
-        )
+def _describe(
+    path: Path, config: Mapping[str, Any], history: History
+) -> RunDescription:
     try:
+        if config.get("domain") == "supervised":
+            return _describe_supervised(config, history)
         return RunDescription(
             games=tuple(config["games"]),
             method=config["method"]["name"],
@@ -160,9 +188,38 @@ def _describe(path: Path, config: Mapping[str, Any]) -> RunDescription:
         )
     except (KeyError, TypeError) as error:
         raise ConfigError(
-            f"a report needs the resolved config of a run on games, got {path}, which "
-            f"lacks {error}; name the directory that clrl train made."
+            f"a report needs the resolved config of a run, got {path}, which lacks "
+            f"{error}; name the directory that clrl train made."
         ) from None
+
+
+def _describe_supervised(config: Mapping[str, Any], history: History) -> RunDescription:
+    # Before training every task is tested, in the order of the score matrix's columns.
+    # To make their names from the config would need torch.
+    tested = (e.game for e in of_kind(history.events, records.Evaluation))
+    tasks = _planned_tasks(config)
+    return RunDescription(
+        games=tuple(dict.fromkeys(tested)),
+        method=config["method"]["name"],
+        recogniser=config["recogniser"]["name"],
+        protocol=f"{config['dataset']}_{config['stream']['name']}, {tasks} tasks",
+        seed=config["seed"],
+        measure="accuracy",
+    )
+
+
+def _planned_tasks(config: Mapping[str, Any]) -> int:
+    # A stream that does not say how many tasks it has is the data set as one task.
+    return int(config["stream"].get("tasks", 1))
+
+
+def _is_summarisable(
+    history: History, description: RunDescription, config: Mapping[str, Any]
+) -> bool:
+    games = description.games
+    if description.measure == "accuracy" and len(games) < _planned_tasks(config):
+        return False  # some tasks were never tested yet
+    return is_summarisable(history.events, games)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
