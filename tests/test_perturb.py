@@ -33,14 +33,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     return directory
 
 
-def tested(directory: RunDirectory, **changes: object) -> Perturbation:
+def play_with_noise(directory: RunDirectory, **changes: object) -> Perturbation:
     options = {"sizes": SIZES, "draws": 2, "episodes": 1, "damping": 0.01} | changes
     return perturb(directory, None, listener=SilentListener(), **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def found(trained: RunDirectory) -> Perturbation:
-    return tested(trained)
+    return play_with_noise(trained)
 
 
 def test_every_noise_has_a_score_for_each_size_and_draw(found: Perturbation) -> None:
@@ -135,7 +135,7 @@ def test_a_method_without_importance_is_refused(tmp_path: Path) -> None:
     run.save(run.make_agent(config, sequence), directory)
     sequence.close()
     with pytest.raises(ConfigError, match=r"how much each weight matters.*finetune"):
-        tested(directory)
+        play_with_noise(directory)
 
 
 def test_damaged_results_are_refused(tmp_path: Path) -> None:

@@ -60,7 +60,11 @@ def _supervised(run: RunData) -> list[tuple[str, str]]:
 
 
 def _named(name: str, section: Mapping[str, Any]) -> str:
-    options = {key: value for key, value in section.items() if key != "name"}
+    options = {
+        key: value
+        for key, value in section.items()
+        if key != "name" and value is not None
+    }
     shown = ", ".join(f"{key} {value}" for key, value in options.items())
     return f"{name} ({shown})" if shown else name
 

@@ -25,6 +25,7 @@ SECTIONS = [
     "Forgetting",
     "Recognition",
     "Penalty",
+    "At play",
     "Cost",
     "Config and provenance",
 ]
@@ -48,6 +49,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> PageReader:
 def test_every_section_is_shown(finished: PageReader) -> None:
     assert finished.headings == SECTIONS
     assert finished.tags.count("svg") == len(GAMES) + 3
+
+
+def test_without_films_the_page_says_how_to_make_them(finished: PageReader) -> None:
+    assert "No film was made yet. After clrl watch run" in finished.text
 
 
 def test_the_page_needs_nothing_else(finished: PageReader) -> None:
@@ -218,7 +223,8 @@ def test_films_are_part_of_the_page(tmp_path: Path) -> None:
     (directory.videos / "freeway.mp4").write_bytes(b"a video")
     (directory.videos / "road_runner.png").write_bytes(b"another")
     page = read(directory)
-    assert page.headings == [*SECTIONS[:5], "At play", *SECTIONS[5:]]
+    assert page.headings == SECTIONS
+    assert "No film was made yet" not in page.text
     embedded = {
         base64.b64decode(address.partition("base64,")[2])
         for address in page.loaded
