@@ -100,7 +100,7 @@ def test_the_command_line_prints_a_table(
 ) -> None:
     arguments = ["--game", "pong", "--sizes", "0.01", "--draws", "1", "--episodes", "1"]
     assert main(["perturb", str(trained.path), *arguments]) == 0
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
     assert "by size of the noise" in shown
     assert "inverse importance" in shown
     written = json.loads((trained.perturbation / "scores.json").read_text())
