@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from clrl import run
 from clrl.cli import main
 from clrl.continual.methods import Finetune
+from clrl.continual.penalty import QuadraticPenalty
+from clrl.continual.perturbation import perturbed, uniform
 from clrl.errors import CheckpointError, ConfigError
 from clrl.perturb import perturb
 from clrl.progress import SilentListener
@@ -58,6 +61,26 @@ def test_noise_too_small_to_matter_leaves_the_score_as_it_was(
 ) -> None:
     for curve in found.curves:
         assert curve.scores[0] == found.unperturbed["pong"]
+
+
+def test_noise_reaches_the_q_values_and_is_gone_afterwards(
+    trained: RunDirectory,
+) -> None:
+    with run.saved_agent(TINY, trained) as (agent, sequence):
+        seen = sequence.reset()
+        assert isinstance(seen, np.ndarray)
+        penalty = agent.learner.method.penalty
+        assert isinstance(penalty, QuadraticPenalty)
+        importance = penalty.importance(0)
+        assert importance is not None
+        assert penalty.importance(1) is None
+        before = agent.q_values(seen)
+        generator = torch.Generator().manual_seed(0)
+        with perturbed(agent.policy.q_net, uniform(importance), 0.1, generator):
+            noisy = [agent.q_values(seen) for _ in range(2)]
+        assert not np.allclose(noisy[0], before)
+        assert not np.allclose(noisy[0], noisy[1])
+        assert np.array_equal(agent.q_values(seen), before)
 
 
 def test_the_first_draw_plays_the_episodes_that_evaluation_plays(
