@@ -16,11 +16,7 @@ from clrl.report.facts import facts
 from clrl.report.findings import findings
 from clrl.report.headlines import headlines
 from clrl.report.media import plays
-from clrl.report.perturbation import (
-    NOISE_NAMES,
-    perturbation_charts,
-    perturbation_legend,
-)
+from clrl.report.perturbation import perturbation_charts, perturbation_legend
 from clrl.report.retention import retention
 from clrl.report.run_data import RunData, flat, read_run
 from clrl.report.score_matrix import COLOURS
@@ -126,7 +122,6 @@ def _parts(run: RunData) -> dict[str, Any]:
         "perturbation_legend": (
             perturbation_legend(run.perturbation) if run.perturbation else []
         ),
-        "noise_names": NOISE_NAMES,
         "penalty_curve": figures.penalty_curve(run),
         "costs": _costs(run),
         "config": list(flat(run.config)),

@@ -159,8 +159,10 @@ def draw_perturbation(perturbation: Perturbation) -> Figure:
     return figure
 
 
-def perturbation_charts(perturbation: Perturbation) -> list[tuple[str, Markup]]:
-    """Each game with its panel as SVG for a page."""
+def perturbation_charts(
+    perturbation: Perturbation,
+) -> list[tuple[str, str, Markup]]:
+    """Each game, how large its null space is, and its panel as SVG for a page."""
 
     def chart(number: int, game: str) -> Markup:
         def draw(figure: Figure) -> None:
@@ -171,7 +173,17 @@ def perturbation_charts(perturbation: Perturbation) -> list[tuple[str, Markup]]:
         name = f"perturbation{number}"
         return inline_svg(draw, width=440, height=220, name=name, label=label)
 
-    return [(game, chart(i, game)) for i, game in enumerate(perturbation.unperturbed)]
+    return [
+        (game, _null_space(perturbation.of_game(game)), chart(number, game))
+        for number, game in enumerate(perturbation.unperturbed)
+    ]
+
+
+def _null_space(curves: Sequence[NoiseCurve]) -> str:
+    for curve in curves:
+        if curve.noise == "null_space":
+            return f"null space: {100 * curve.reached_share:.3g} % of the weights"
+    return "no null space: every weight has importance"
 
 
 def perturbation_legend(perturbation: Perturbation) -> list[tuple[int, str]]:
