@@ -74,7 +74,7 @@ def perturb(
             draws=draws,
             episodes=episodes,
             damping=damping,
-            unperturbed={name: rounds.unperturbed(name) for name in importances},
+            unperturbed={name: rounds.without_noise(name) for name in importances},
             random_policy=_random_policy(directory, importances),
             curves=tuple(
                 NoiseCurve(
@@ -82,7 +82,7 @@ def perturb(
                     noise=noise,
                     reached_share=reached_share(shape),
                     scores=tuple(
-                        rounds.perturbed(name, noise, shape, size)
+                        rounds.with_noise(name, noise, shape, size)
                         for size in sorted(sizes)
                     ),
                 )
@@ -108,16 +108,16 @@ class _Rounds:
     draws: int
     listener: Listener
 
-    def unperturbed(self, game: str) -> tuple[float, ...]:
-        """Mean raw returns without noise."""
+    def without_noise(self, game: str) -> tuple[float, ...]:
+        """Mean raw return of each draw."""
         scores = tuple(self._score(game, draw) for draw in range(self.draws))
         self.listener.message(f"{game}, no noise: {np.mean(scores):.1f}")
         return scores
 
-    def perturbed(
+    def with_noise(
         self, game: str, noise: str, shape: Parameters, size: float
     ) -> tuple[float, ...]:
-        """Mean raw returns with noise, draw by draw."""
+        """Mean raw return of each draw."""
         scores = []
         for draw in range(self.draws):
             seed = self.evaluator.seed + stream_number("perturbation") + draw
