@@ -39,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_report(commands)
     _add_watch(commands)
+    _add_perturb(commands)
     _add_compare(commands)
     _add_recognise(commands)
     _add_patterns(commands)
@@ -99,6 +100,31 @@ def _add_watch(commands: "Commands") -> None:
     watch.add_argument("--episodes", type=int, default=1, help="of each game (1)")
     watch.add_argument(
         "--seconds", type=float, default=180, help="of an episode at most (180)"
+    )
+
+
+def _add_perturb(commands: "Commands") -> None:
+    perturb = commands.add_parser(
+        "perturb", help="score a trained agent with noise on its weights"
+    )
+    perturb.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
+    perturb.add_argument("--game", help="one of the run's; by default each of them")
+    perturb.add_argument(
+        "--sizes",
+        type=float,
+        nargs="+",
+        default=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+        help="of the noise, root mean square over weights (0.001 to 0.3)",
+    )
+    perturb.add_argument("--draws", type=int, default=3, help="of each size (3)")
+    perturb.add_argument(
+        "--episodes", type=int, help="of each draw; default: the run's own number"
+    )
+    perturb.add_argument(
+        "--damping",
+        type=float,
+        default=0.01,
+        help="lambda of the inverse Fisher, in multiples of its mean (0.01)",
     )
 
 

@@ -1,7 +1,7 @@
 """The command line. The only module that prints.
 
-    clrl train | reference | evaluate | watch | report | compare | recognise | patterns
-       | list
+    clrl train | reference | evaluate | watch | perturb | report | compare
+    clrl recognise | patterns | list
 
 Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
 
@@ -91,6 +91,7 @@ def _run(out: Console, options: argparse.Namespace, overrides: list[str]) -> int
     commands = {
         "evaluate": _evaluate,
         "watch": _watch,
+        "perturb": _perturb,
         "report": _write_report,
         "compare": _compare,
         "patterns": _patterns,
@@ -266,9 +267,8 @@ def _report(
     write_summary(summary, directory.summary)
     save_picture(history, summary, directory.picture)
     out.print(report(summary))
-    if summary.measure == "return":
-        run = gather(directory, description, history, summary)
-        _line(out, f"report       {write_page(run, directory.report)}")
+    run = gather(directory, description, history, summary)
+    _line(out, f"report       {write_page(run, directory.report)}")
     _line(out, f"picture      {directory.picture}")
     _line(out, f"numbers      {directory.summary}")
     _line(out, f"tensorboard  tensorboard --logdir {directory.tensorboard}")
@@ -322,6 +322,27 @@ def _watch(out: Console, options: argparse.Namespace) -> int:
             max_seconds=options.seconds,
             listener=listener,
         )
+    return 0
+
+
+def _perturb(out: Console, options: argparse.Namespace) -> int:
+    directory = RunDirectory.open(options.run)
+    from clrl.perturb import perturb
+    from clrl.report.perturbation import perturbation_table
+
+    with _listener(out) as listener:
+        perturbation = perturb(
+            directory,
+            options.game,
+            sizes=options.sizes,
+            draws=options.draws,
+            episodes=options.episodes,
+            damping=options.damping,
+            listener=listener,
+        )
+    out.print(perturbation_table(perturbation))
+    _line(out, f"files        {directory.perturbation}")
+    _line(out, f"in a page    clrl report {directory.path}")
     return 0
 
 

@@ -9,6 +9,7 @@ runs/<name>/
     summary.json      the results as numbers, see clrl.summary
     scores.png        the results as a picture
     report.html       all of it as one page, see clrl.report.page
+    perturbation/     scores with noise on the weights, where clrl perturb was run
     videos/           the agent at play, <game>.mp4 and <game>.png, where they were made
     stopped.txt       why the run ended early, if it did
 """
@@ -130,6 +131,11 @@ class RunDirectory:
     def videos(self) -> Path:
         """Directory of videos and filmstrips of the agent at play."""
         return self.path / "videos"
+
+    @property
+    def perturbation(self) -> Path:
+        """Directory of the weight-perturbation test."""
+        return self.path / "perturbation"
 
     @property
     def stopped(self) -> Path:

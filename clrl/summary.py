@@ -195,6 +195,12 @@ def summarise_history(
     )
 
 
+def comparable_scores(summary: Summary) -> tuple[tuple[float, ...], ...]:
+    """The scores that ACC, BWT, FWT and forgetting are computed on."""
+    is_accuracy = summary.measure == "accuracy"
+    return summary.scores if is_accuracy else summary.human_normalised
+
+
 def is_summarisable(run: Sequence[Record], games: Sequence[str]) -> bool:
     """Whether every game has been scored at least once."""
     return len(score_matrix(run, games)) > 0

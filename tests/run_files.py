@@ -75,3 +75,24 @@ def new_directory(
 def recorded(directory: RunDirectory, kind: type[Any]) -> list[Any]:
     """A run's records of one kind, in order."""
     return of_kind(read_records(directory.records), kind)
+
+
+def supervised_config(tasks: int = 2) -> dict[str, Any]:
+    """The same of a run on permuted images."""
+    return {
+        "domain": "supervised",
+        "dataset": "mnist",
+        "seed": 0,
+        "stream": {"name": "permutations", "tasks": tasks},
+        "training": {
+            "examples_per_task": None,
+            "passes": 1,
+            "visits_per_task": 1,
+            "batch_size": 32,
+            "learning_rate": 0.001,
+            "optimizer": "sgd",
+        },
+        "network": {"hidden": [400, 400]},
+        "method": {"name": "ewc", "strength": 100.0},
+        "recogniser": {"name": "oracle"},
+    }

@@ -22,7 +22,7 @@ from clrl.config import (
 from clrl.continual.methods import EWC
 from clrl.errors import CheckpointError, DivergenceError, MemoryBudgetError
 from clrl.progress import Listener, SilentListener, Status
-from clrl.recognition.recognisers import OracleRecogniser
+from clrl.recognition.recognisers import FlatForgetMeNotRecogniser, OracleRecogniser
 from clrl.run_directory import RunDirectory
 
 from .fakes import InterruptingListener
@@ -230,6 +230,33 @@ def test_tensorboard_has_returns_losses_scores_and_labels(
         VISIT_STEPS,
         2 * VISIT_STEPS,
     ]
+
+
+def test_tensorboard_holds_the_posterior_of_the_recogniser(tmp_path: Path) -> None:
+    config = changed(recogniser=FlatForgetMeNotRecogniser())
+    directory = new_directory(tmp_path, config)
+    run.train(config, directory, SilentListener())
+    events = EventAccumulator(str(directory.tensorboard)).Reload()
+    tags = [t for t in events.Tags()["scalars"] if t.startswith("posterior/")]
+    assert {"posterior/task_0", "posterior/task_1", "posterior/unknown"} <= set(tags)
+    last = {
+        tag: events.Scalars(tag)[-1].value
+        for tag in tags
+        if events.Scalars(tag)[-1].step == 2 * VISIT_STEPS
+    }
+    assert sum(last.values()) == pytest.approx(1.0)
+    saved = read_checkpoint(directory.checkpoint)["continual"]
+    expected = saved["recogniser.log_posterior"].exp().tolist()
+    assert list(last.values()) == pytest.approx(expected, rel=1e-6, abs=1e-30)
+    # Of two games that look so unlike, the one that is played is certain.
+    assert max(last.values()) > 0.99
+
+
+def test_tensorboard_holds_no_posterior_of_an_oracle(
+    runs: tuple[RunDirectory, RunDirectory],
+) -> None:
+    tags = EventAccumulator(str(runs[0].tensorboard)).Reload().Tags()["scalars"]
+    assert not [tag for tag in tags if tag.startswith("posterior/")]
 
 
 def test_provenance_names_the_protocol_and_the_roms(

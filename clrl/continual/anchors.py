@@ -33,6 +33,10 @@ class Anchors(Stateful, Protocol):
         """The anchors that hold while ``task`` is the current task."""
         ...
 
+    def of(self, task: TaskId) -> Anchor | None:
+        """The anchor that holds ``task``; None if there is none yet."""
+        ...
+
 
 class PerTaskAnchors:
     """One anchor for each task left; leaving a task again replaces its anchor.
@@ -68,6 +72,10 @@ class PerTaskAnchors:
             for other in sorted(self._anchors)
             if other != task or self._own_task_active
         ]
+
+    def of(self, task: TaskId) -> Anchor | None:
+        """The anchor of ``task``; None if it was never left."""
+        return self._anchors.get(task)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The anchors: ``<task>.parameters.<name>``, ``<task>.importance.<name>``."""
@@ -139,6 +147,11 @@ class OnlineAnchor:
         """The one anchor, whatever the task; none before the first task is left."""
         del task
         return [] if self._anchor is None else [self._anchor]
+
+    def of(self, task: TaskId) -> Anchor | None:
+        """The one anchor, whatever the task; None before the first task is left."""
+        del task
+        return self._anchor
 
     def state_dict(self) -> dict[str, Tensor]:
         """The anchor, as ``parameters.<name>`` and ``importance.<name>``."""

@@ -133,6 +133,11 @@ class QuadraticPenalty:
         self._anchors.add(task, Anchor(_copied(parameters), _copied(importance)))
         self._summed = None
 
+    def importance(self, task: TaskId) -> Parameters | None:
+        """How much each shared parameter matters to ``task``; None if not known yet."""
+        anchor = self._anchors.of(task)
+        return None if anchor is None else anchor.importance
+
     def largest_curvature(self) -> Float[Tensor, ""]:
         """``strength max_i sum_k Omega_ki``: what a task without an anchor will meet.
 

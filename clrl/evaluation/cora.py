@@ -1,7 +1,7 @@
 """CORA's isolated forgetting and zero-shot forward transfer.
 
 Both look at one stage at a time: what does learning task ``i`` do to another task
-``j``? (Powers et al. (2022), "CORA", sec. 4.) Forgetting is the loss on tasks learnt
+``j``? (Powers et al. (2022), "CORA".) Forgetting is the loss on tasks learnt
 before, zero-shot transfer the gain on tasks not met yet; each in shares of the largest
 absolute score on ``j`` in any row of ``R``, row 0 included, so that raw scores serve.
 

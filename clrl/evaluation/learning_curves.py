@@ -20,7 +20,7 @@ def area_under_curve(
     ``1 / (end - start)`` times the integral of the scores, joined by straight lines and
     held constant before the first and after the last of them. So episodes count by the
     time between them, and short ones do not outweigh long ones. Source: Wolczyk et al.
-    (2021), "Continual World", sec. 3.2, where scores are success rates.
+    (2021), "Continual World", where scores are success rates.
 
     Args:
         steps: Agent steps at which a score was seen, not falling.
@@ -51,9 +51,9 @@ def normalised_forward_transfer(
 ) -> float:
     """FT: mean over tasks of ``forward_transfer_of_task``.
 
-    Tasks for which an area is NaN are left out. Source: Wolczyk et al. (2021), sec.
-    3.2. A task that returns counts with its first visit, which the single-task run
-    matches in length.
+    Tasks for which an area is NaN are left out. Source: Wolczyk et al. (2021). A
+    task that returns counts with its first visit, which the single-task run matches in
+    length.
 
     Args:
         areas: Under each task's training curve in the sequence.

@@ -70,7 +70,7 @@ def performance_profile(
 ) -> Float64[np.ndarray, "P ..."]:
     """The share of scores, over runs and tasks, that are above each threshold.
 
-    Source: Agarwal et al. (2021), eq. 1 (the run-score distribution).
+    Source: Agarwal et al. (2021), sec. 4.2 (the run-score distribution).
     """
     return np.stack([np.mean(scores > tau, axis=(-2, -1)) for tau in thresholds])
 

@@ -7,20 +7,18 @@
     <figure>.svg   each figure, and the same as .png
 """
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
-import matplotlib as mpl
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from clrl.errors import ConfigError
 from clrl.report.comparison import Comparison
 from clrl.report.comparison_figures import GREY, GRID, figures
 from clrl.report.comparison_tables import setting_table, tables
+from clrl.report.figure_files import save_figure
 from clrl.report.inline_svg import DARK_COLOURS, page_style, palette, svg_of
 from clrl.report.score_matrix import COLOURS, INK
 from clrl.report.table import Table, to_csv, to_markdown
@@ -37,7 +35,6 @@ TABLES = (
     "setting",
 )
 
-_PNG_DPI = 160
 _PAGE_COLOURS = {
     INK.lower(): "currentColor",
     GREY.lower(): "var(--muted)",
@@ -73,9 +70,7 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     _remove_earlier(out)
     for name, _, figure in figures(comparison):
-        (out / f"{name}.svg").write_bytes(_svg(figure))
-        figure.set_layout_engine("none")  # it has been laid out
-        figure.savefig(out / f"{name}.png", dpi=_PNG_DPI)
+        save_figure(figure, out / name)
     built, setting = tables(comparison), setting_table(comparison)
     for table in (*built, setting):
         (out / f"{table.slug}.csv").write_text(to_csv(table), encoding="utf-8")
@@ -115,14 +110,6 @@ def _remove_earlier(out: Path) -> None:
     names = [f"{name}.{ending}" for name in FIGURES for ending in ("svg", "png")]
     for name in (*names, *(f"{table}.csv" for table in TABLES)):
         (out / name).unlink(missing_ok=True)
-
-
-def _svg(figure: Figure) -> bytes:
-    out = io.BytesIO()
-    # Without a salt and with a date, equal figures would be different files.
-    with mpl.rc_context({"svg.hashsalt": "clrl"}):
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()
 
 
 def _drawn_for_page(comparison: Comparison) -> list[DrawnFigure]:

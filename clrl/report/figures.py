@@ -68,9 +68,44 @@ def learning_curve(run: RunData, game: int) -> Markup:
     return inline_svg(draw, width=440, height=200, name=f"curve{game}", label=label)
 
 
-def retention_chart(rows: Sequence[Retention]) -> Markup:
-    """Each game's score after its own last visit and at the end."""
-    rows = [row for row in rows if not math.isnan(row.human_change)]
+def accuracy_curve(run: RunData, task: int) -> Markup:
+    """Test accuracy on one task over the whole run."""
+    name = run.games[task]
+    tests = [
+        e for e in of_kind(run.history.events, records.Evaluation) if e.game == name
+    ]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_axes((0.115, 0.17, 0.85, 0.79))
+        _draw_visits(axes, run, task)
+        axes.plot(
+            [test.agent_steps for test in tests],
+            [test.returns[0] for test in tests],
+            color=colour_of(task),
+            marker="o",
+            ms=4 if len(tests) <= MANY_STAGES else 2,
+        )
+        axes.set_ylim(0.0, 1.02)
+        _over_agent_steps(axes, run)
+
+    label = f"Test accuracy on {name} over examples shown"
+    return inline_svg(draw, width=440, height=200, name=f"curve{task}", label=label)
+
+
+def curves(run: RunData) -> list[Markup]:
+    """The curve of each game or task."""
+    curve = accuracy_curve if run.is_supervised else learning_curve
+    return [curve(run, task) for task in range(len(run.games))]
+
+
+def retention_chart(rows: Sequence[Retention], scale: str) -> Markup:
+    """Each game's score after its own last visit and at the end.
+
+    Args:
+        rows: Of the games.
+        scale: Of the scores, in words.
+    """
+    rows = [row for row in rows if not math.isnan(row.comparable_change)]
 
     def draw(figure: Figure) -> None:
         height = figure.get_figheight() * 72
@@ -78,13 +113,13 @@ def retention_chart(rows: Sequence[Retention]) -> Markup:
         axes = figure.add_axes((0.27, bottom, 0.69, 1 - bottom - 6 / height))
         for y, row in enumerate(rows):
             colour = colour_of(row.game)
-            ends = [row.human_after, row.human_final]
+            ends = [row.comparable_after, row.comparable_final]
             axes.plot(ends, [y, y], color=colour, lw=3, alpha=0.45)
             axes.scatter(ends[:1], [y], s=55, fc="none", ec=colour, lw=1.8)
             axes.scatter(ends[1:], [y], s=55, color=colour, lw=1.8)
-        if max(max(map(abs, (r.human_after, r.human_final))) for r in rows) > (
-            LINEAR_UP_TO
-        ):
+        if max(
+            max(map(abs, (r.comparable_after, r.comparable_final))) for r in rows
+        ) > (LINEAR_UP_TO):
             axes.set_xscale("symlog", linthresh=1)
         axes.axvline(0.0, color=FAINT, lw=1)
         axes.axvline(1.0, color=FAINT, lw=1, ls=(0, (4, 3)))
@@ -93,7 +128,7 @@ def retention_chart(rows: Sequence[Retention]) -> Markup:
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.margins(x=0.06)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("human-normalised score (0 random, 1 human)")
+        axes.set_xlabel(scale)
 
     return inline_svg(
         draw,
@@ -136,7 +171,7 @@ def recognition_timeline(run: RunData) -> Markup | None:
         width=680,
         height=52 + 18 * (len(rows) + 1),
         name="timeline",
-        label="True game and inferred task over agent steps",
+        label=f"True {run.words.task} and inferred task over {run.words.steps}",
     )
 
 
@@ -173,7 +208,7 @@ def penalty_curve(run: RunData) -> Markup | None:
         width=680,
         height=330 if has_ratio.any() else 220,
         name="penalty",
-        label="Task loss and penalty over agent steps",
+        label=f"Task loss and penalty over {run.words.steps}",
     )
 
 
@@ -239,7 +274,7 @@ def _over_agent_steps(axes: Axes, run: RunData) -> None:
     axes.set_xlim(0, max(1, run.history.agent_steps))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(7))
-    axes.set_xlabel("agent steps")
+    axes.set_xlabel(run.words.steps)
 
 
 # ---- recognition --------------------------------------------------------------------

@@ -42,7 +42,8 @@ class Moment(NamedTuple):
 class FrameDrawer:
     """Draws moments as frames of a video: the screen, and a bar for each Q-value.
 
-    Bars span the Q-values seen since the video began, so that they compare over time.
+    Bars span the Q-values seen since the video began, so that they compare over time;
+    the ends of the span stand above them.
 
     Args:
         game: Its name.
@@ -69,12 +70,12 @@ class FrameDrawer:
         image.paste(enlarged, _SCREEN_AT)
         draw = ImageDraw.Draw(image)
         draw.text((_PANEL_X, 8), self._game.replace("_", " "), _INK, self._large)
-        draw.text((_PANEL_X, 36), f"score {moment.score:g}", _INK, self._large)
+        draw.text((_PANEL_X, 36), f"score {moment.score:,.10g}", _INK, self._large)
         facts = f"task {moment.label}   step {moment.step}"
         draw.text((_PANEL_X, 64), facts, _DIM, self._small)
-        draw.text(
-            (_BAR_X, 78), "Q-values (orange: the action taken)", _DIM, self._small
-        )
+        # Bars do not begin at zero, so without their ends they would lie.
+        ends = f"from {self._low:.2g} to {self._high:.2g}"
+        draw.text((_PANEL_X, 80), f"Q-values {ends} (orange: taken)", _DIM, self._small)
         self._draw_bars(draw, moment)
         return np.asarray(image)
 
@@ -140,7 +141,7 @@ class Filmstrip:
         for column, moment in enumerate(moments):
             x = column * (width + 4)
             strip.paste(Image.fromarray(moment.screen), (x, 0))
-            caption = f"step {moment.step}, score {moment.score:g}"
+            caption = f"step {moment.step}, score {moment.score:,.10g}"
             place = (x + width / 2, height + _CAPTION_HEIGHT / 2)
             draw.text(place, caption, _INK, font, anchor="mm")
         return strip

@@ -59,8 +59,7 @@ def _state(run: RunData) -> Iterator[str]:
         return
     progress = (
         f"{len(run.visits)} of {run.planned_visits} visits have begun, and "
-        f"{run.history.agent_steps:,} of {run.planned_agent_steps:,} agent steps are "
-        "recorded; everything below is of those."
+        f"{run.amount} are recorded; everything below is of those."
     )
     if run.stopped is None:
         yield (
@@ -169,6 +168,8 @@ def _labels(run: RunData) -> Iterator[str]:
 
 
 def _noise(run: RunData) -> Iterator[str]:
+    if run.is_supervised:
+        return  # an accuracy is over the whole test set
     episodes = [len(e.returns) for e in of_kind(run.history.events, records.Evaluation)]
     limit = run.config.get("evaluation", {}).get("max_episode_steps")
     if episodes and limit is not None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from clrl.report.tables import is_zero, number, signed
+from clrl.report.words import Words, words_of
 from clrl.summary import Summary
 from clrl.summary_recognition import RecognitionSummary
 
@@ -25,13 +26,17 @@ class Headline(NamedTuple):
 
 def headlines(summary: Summary) -> list[Headline]:
     """Scores and transfer first, then recognition."""
+    is_return = summary.measure == "return"
+    total = Headline("Total clipped", number(summary.total_clipped), _total(summary))
+    learned = Headline("Learnt", _learned(summary), _learned_meaning(summary))
+    words = words_of(summary.measure)
     return [
         Headline("ACC", number(summary.acc), _acc(summary)),
-        Headline("Total clipped", number(summary.total_clipped), _total(summary)),
-        Headline("BWT", signed(summary.bwt), _bwt(summary.bwt)),
-        Headline("Forgetting", number(summary.forgetting), _forgetting(summary)),
-        Headline("FWT", signed(summary.fwt), _fwt(summary.fwt)),
-        Headline("Learnt", _learned(summary), _learned_meaning(summary)),
+        *([total] if is_return else []),
+        Headline("BWT", signed(summary.bwt), _bwt(summary.bwt, words)),
+        Headline("Forgetting", number(summary.forgetting), _forgetting(summary, words)),
+        Headline("FWT", signed(summary.fwt), _fwt(summary.fwt, words)),
+        *([learned] if is_return else []),
         Headline("ARI", number(summary.recognition.ari), _ari(summary.recognition)),
         Headline(
             "Tasks inferred",
@@ -42,6 +47,8 @@ def headlines(summary: Summary) -> list[Headline]:
 
 
 def _acc(summary: Summary) -> str:
+    if summary.measure == "accuracy":
+        return f"Mean final accuracy over {len(summary.tasks)} tasks."
     if math.isnan(summary.acc):
         return "Mean final score; unknown, as no game here has a human score."
     games = sum(not math.isnan(score) for score in summary.human_normalised[-1])
@@ -58,35 +65,40 @@ def _total(summary: Summary) -> str:
     )
 
 
-def _bwt(bwt: float) -> str:
+def _bwt(bwt: float, words: Words) -> str:
     if math.isnan(bwt):
-        return "Not known yet: it needs a game that was not the last one trained."
+        return (
+            f"Not known yet: it needs a {words.task} that was not the last one trained."
+        )
     if is_zero(bwt):
         moved = "kept its score"
     else:
         moved = f"{'lost' if bwt < 0 else 'gained'} {number(abs(bwt))}"
     return (
-        f"From the end of its last visit to the end of the run, a game {moved} on "
-        "average."
+        f"From the end of its last visit to the end of the run, a {words.task} {moved} "
+        "on average."
     )
 
 
-def _forgetting(summary: Summary) -> str:
+def _forgetting(summary: Summary, words: Words) -> str:
     if math.isnan(summary.forgetting):
-        return "Not known yet: it needs a game that was not the last one trained."
-    return "Mean drop of a game from its best earlier score to its final one."
+        return (
+            f"Not known yet: it needs a {words.task} that was not the last one trained."
+        )
+    return f"Mean drop of a {words.task} from its best earlier score to its final one."
 
 
-def _fwt(fwt: float) -> str:
+def _fwt(fwt: float, words: Words) -> str:
     if math.isnan(fwt):
-        return "Not known yet: it needs a second game."
+        return f"Not known yet: it needs a second {words.task}."
     if is_zero(fwt):
         played = "as well as"
     else:
         played = f"{number(abs(fwt))} {'better' if fwt > 0 else 'worse'} than"
+    done = "played" if words.task == "game" else "solved"
     return (
-        f"Just before its first visit, a game was played {played} by the untrained "
-        "network, on average."
+        f"Just before its first visit, a {words.task} was {done} {played} by the "
+        "untrained network, on average."
     )
 
 
@@ -109,21 +121,23 @@ def _ari(found: RecognitionSummary) -> str:
     if math.isnan(found.ari):
         return "Not known before the first step."
     return (
-        "Agreement of the inferred with the true task over all steps: 1 is perfect, 0 "
-        "is chance."
+        "How well the inferred tasks agree with the true ones over the run: 1 is "
+        "perfect, 0 is chance."
     )
 
 
 def _contexts(summary: Summary) -> Iterator[str]:
-    found, games = summary.recognition, len(summary.tasks)
+    found, count = summary.recognition, len(summary.tasks)
+    words = words_of(summary.measure)
     yield (
-        f"For {games} {_games(games)}; {found.contexts_of_at_least_1_percent} of them "
-        "held 1 % of the steps or more."
+        f"For {count} {words.task if count == 1 else words.tasks}; "
+        f"{found.contexts_of_at_least_1_percent} of them held 1 % of the {words.steps} "
+        "or more."
     )
     if not math.isnan(found.delay_steps):
         yield (
             f"After a switch the right one was found within {found.delay_steps:,.0f} "
-            "agent steps (median)."
+            f"{words.steps} (median)."
         )
 
 

@@ -12,10 +12,12 @@ from clrl.errors import ConfigError
 from clrl.evaluation.human_scores import normalised
 from clrl.evaluation.recognition import contingency
 from clrl.report import figures
+from clrl.report.facts import facts
 from clrl.report.findings import findings
 from clrl.report.headlines import headlines
 from clrl.report.inline_svg import DARK_COLOURS, palette
 from clrl.report.media import plays
+from clrl.report.perturbation import perturbation_charts, perturbation_legend
 from clrl.report.plasticity import plasticity_section
 from clrl.report.retention import retention
 from clrl.report.run_data import RunData, flat, read_run
@@ -95,15 +97,25 @@ def _parts(run: RunData) -> dict[str, Any]:
         "run": run,
         "summary": summary,
         "method": run.config["method"],
-        "facts": _facts(run),
+        "facts": facts(run),
         "findings": findings(run),
+        "words": run.words,
+        "measure": run.description.measure,
+        "curves_heading": "Accuracy" if run.is_supervised else "Learning curves",
         "headlines": headlines(summary) if summary else [],
         "matrix": _matrix(run),
         "retention": retention(summary) if summary else [],
-        "curves": [figures.learning_curve(run, i) for i in range(len(run.games))],
+        "curves": figures.curves(run),
         "retention_chart": _retention_chart(run),
         "timeline": figures.recognition_timeline(run),
         "contingency": _contingency(run),
+        "perturbation": run.perturbation,
+        "perturbation_charts": (
+            perturbation_charts(run.perturbation) if run.perturbation else []
+        ),
+        "perturbation_legend": (
+            perturbation_legend(run.perturbation) if run.perturbation else []
+        ),
         "penalty_curve": figures.penalty_curve(run),
         "alone": single_task_section(run),
         "plasticity": plasticity_section(run),
@@ -117,7 +129,10 @@ def _parts(run: RunData) -> dict[str, Any]:
 
 
 class _Cell(NamedTuple):
-    """A score in the matrix; ``heat`` is its human-normalised value from 0 to 1."""
+    """A score in the matrix.
+
+    ``heat``, from 0 to 1, is its human-normalised value, or an accuracy as it is.
+    """
 
     raw: float
     human: float
@@ -142,7 +157,7 @@ def _matrix(run: RunData) -> list[_Row]:
             _Cell(
                 raw=float(r),
                 human=h,
-                heat=0.0 if math.isnan(h) else min(1.0, max(0.0, h)),
+                heat=_heat(float(r) if run.is_supervised else h),
                 is_trained=column == game,
             )
             for column, (r, h) in enumerate(zip(raw, human, strict=True))
@@ -151,10 +166,14 @@ def _matrix(run: RunData) -> list[_Row]:
     return rows
 
 
+def _heat(value: float) -> float:
+    return 0.0 if math.isnan(value) else min(1.0, max(0.0, value))
+
+
 def _retention_chart(run: RunData) -> str:
     rows = retention(run.summary) if run.summary else []
-    is_known = any(not math.isnan(row.human_change) for row in rows)
-    return figures.retention_chart(rows) if is_known else ""
+    is_known = any(not math.isnan(row.comparable_change) for row in rows)
+    return figures.retention_chart(rows, run.words.scale) if is_known else ""
 
 
 def _contingency(run: RunData) -> list[tuple[str, list[tuple[int, float]]]]:
@@ -173,43 +192,14 @@ def _contingency(run: RunData) -> list[tuple[str, list[tuple[int, float]]]]:
     return rows
 
 
-def _facts(run: RunData) -> list[tuple[str, str]]:
-    """What was run, in the words of its config."""
-    config = run.config
-    sequence = config["sequence"]
-    network = config.get("network", {})
-    options = {k: v for k, v in config["method"].items() if k != "name"}
-    shown = ", ".join(f"{name} {value}" for name, value in options.items())
-    return [
-        ("games", ", ".join(run.games)),
-        ("method", f"{run.description.method}{f' ({shown})' if shown else ''}"),
-        ("recogniser", run.description.recogniser),
-        ("protocol", run.provenance.get("protocol", run.description.protocol)),
-        (
-            "sequence",
-            f"{sequence['visits_per_game']} visits to each game, "
-            f"{sequence['visit_steps']:,} agent steps each, "
-            f"{sequence.get('order', 'fixed')} order, {sequence['num_envs']} "
-            "environments",
-        ),
-        (
-            "network",
-            f"{network.get('name', 'not known')}, "
-            f"{sequence.get('frame_size', '?')} x {sequence.get('frame_size', '?')} "
-            "pixels",
-        ),
-        ("seed", str(run.description.seed)),
-    ]
-
-
 def _costs(run: RunData) -> list[tuple[str, str]]:
     """What the run took; what is not known is left out, with its reason."""
     steps = run.history.agent_steps
     seconds = run.summary.seconds if run.summary else math.nan
-    costs = [
-        ("agent steps", f"{steps:,}"),
-        ("training episodes", f"{len(run.history.episodes.returns):,}"),
-    ]
+    costs = [(run.words.steps, f"{steps:,}")]
+    if not run.is_supervised:
+        episodes = len(run.history.episodes.returns)
+        costs.append(("training episodes", f"{episodes:,}"))
     updates = run.facts.get("updates")
     if updates is not None:
         costs.append(("updates", f"{updates:,}"))
@@ -217,7 +207,7 @@ def _costs(run: RunData) -> list[tuple[str, str]]:
         costs.append(("time", "not known: it is written when a run ends"))
     else:
         costs.append(("time, evaluation included", _duration(seconds)))
-        costs.append(("agent steps per second", score(steps / seconds)))
+        costs.append((f"{run.words.steps} per second", score(steps / seconds)))
     files = (("records", run.directory.records), ("agent", run.directory.checkpoint))
     costs += [(f"size of {name}", _size(path)) for name, path in files if path.exists()]
     return costs

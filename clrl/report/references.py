@@ -104,7 +104,8 @@ def read_references(folder: Path, config: Texts) -> References:
         folder: Where references are kept.
         config: Of the run, resolved.
     """
-    games: list[str] = json.loads(config["games"])
+    # A run on data sets has none.
+    games: list[str] = json.loads(config.get("games", "[]"))
     found = {game: _summaries(folder, _stem(config, game)) for game in games}
     return {game: summaries for game, summaries in found.items() if summaries}
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from clrl.summary import Summary
+from clrl.summary import Summary, comparable_scores
 
 
 class Retention(NamedTuple):
@@ -16,8 +16,9 @@ class Retention(NamedTuple):
         after: Raw score then.
         best: Best raw score of any stage after training began.
         final: Raw score at the end.
-        human_after: ``after``, human-normalised; NaN where unknown.
-        human_final: ``final``, likewise.
+        comparable_after: ``after`` on the scale of the measures: human-normalised, NaN
+            where unknown; an accuracy as it is.
+        comparable_final: ``final``, likewise.
     """
 
     game: int
@@ -27,8 +28,8 @@ class Retention(NamedTuple):
     after: float
     best: float
     final: float
-    human_after: float
-    human_final: float
+    comparable_after: float
+    comparable_final: float
 
     @property
     def change(self) -> float:
@@ -36,9 +37,9 @@ class Retention(NamedTuple):
         return self.final - self.after
 
     @property
-    def human_change(self) -> float:
-        """Human-normalised; its mean over games not trained last is BWT."""
-        return self.human_final - self.human_after
+    def comparable_change(self) -> float:
+        """Its mean over games not trained last is BWT."""
+        return self.comparable_final - self.comparable_after
 
 
 def retention(summary: Summary) -> list[Retention]:
@@ -53,7 +54,7 @@ def retention(summary: Summary) -> list[Retention]:
         if name not in last:
             continue
         stage = last[name]
-        human = [row[game] for row in summary.human_normalised]
+        comparable = [row[game] for row in comparable_scores(summary)]
         raw = [row[game] for row in summary.scores]
         rows.append(
             Retention(
@@ -64,8 +65,8 @@ def retention(summary: Summary) -> list[Retention]:
                 after=raw[stage],
                 best=max(raw[1:]),
                 final=raw[-1],
-                human_after=human[stage],
-                human_final=human[-1],
+                comparable_after=comparable[stage],
+                comparable_final=comparable[-1],
             )
         )
     return rows

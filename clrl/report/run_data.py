@@ -17,7 +17,9 @@ from clrl.errors import ConfigError
 from clrl.history import History, history_of, of_kind, read_history
 from clrl.records import is_cut_off
 from clrl.report.finished_run import References, planned_agent_steps
+from clrl.report.perturbation import Perturbation, read_perturbation
 from clrl.report.references import folder_beside, read_references
+from clrl.report.words import Words, words_of
 from clrl.run_directory import RunDirectory
 from clrl.summary import (
     RunDescription,
@@ -40,6 +42,7 @@ class RunData:
         description: Of the config.
         history: What happened.
         summary: The results; None before every game has been scored.
+        perturbation: What noise on the weights did; None where that was not tested.
         facts: What the checkpoint says of the agent, such as ``updates``; empty without
             a checkpoint.
         stopped: Why it ended early, in words; None where nothing was written about it.
@@ -53,6 +56,7 @@ class RunData:
     description: RunDescription
     history: History
     summary: Summary | None
+    perturbation: Perturbation | None
     facts: Mapping[str, Any]
     stopped: str | None
     is_cut_off: bool
@@ -62,6 +66,16 @@ class RunData:
     def games(self) -> tuple[str, ...]:
         """In the order of the score matrix's columns."""
         return self.description.games
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether it is on tasks of images, not on games."""
+        return self.description.measure == "accuracy"
+
+    @property
+    def words(self) -> Words:
+        """What things are called in it."""
+        return words_of(self.description.measure)
 
     @functools.cached_property
     def visits(self) -> list[records.Visit]:
@@ -82,15 +96,30 @@ class RunData:
     @property
     def planned_visits(self) -> int:
         """Visits that the config asks for."""
+        if self.is_supervised:
+            visits_per_task = int(self.config["training"]["visits_per_task"])
+            return _planned_tasks(self.config) * visits_per_task
         return len(self.games) * int(self.config["sequence"]["visits_per_game"])
 
     @property
-    def planned_agent_steps(self) -> int:
-        """Agent steps that the config asks for."""
+    def planned_agent_steps(self) -> int | None:
+        """Agent steps that the config asks for, each visit in whole vector steps.
+
+        None for a supervised run: it depends on the data.
+        """
+        if self.is_supervised:
+            return None
         sequence = self.config["sequence"]
         return planned_agent_steps(
             self.planned_visits, int(sequence["visit_steps"]), int(sequence["num_envs"])
         )
+
+    @property
+    def amount(self) -> str:
+        """How much training there is, and of how much where that is known."""
+        done, planned = self.history.agent_steps, self.planned_agent_steps
+        of = "" if planned is None else f" of {planned:,}"
+        return f"{done:,}{of} {self.words.steps}"
 
     @property
     def is_finished(self) -> bool:
@@ -103,15 +132,15 @@ def read_run(path: Path) -> RunData:
     """What the files in a run's directory say.
 
     Raises:
-        ConfigError: There is no run at ``path``, or its config is not one of a run on
-            games.
+        ConfigError: There is no run at ``path``, or its config is not a resolved one.
         CheckpointError: A record before the last is damaged.
     """
     directory = RunDirectory.open(path)
-    description = _describe(directory.config, _read_config(directory.config))
+    config = _read_config(directory.config)
     history = history_in(directory)
+    description = _describe(directory.config, config, history)
     summary = None
-    if is_summarisable(history.events, description.games):
+    if _is_summarisable(history, description, config):
         seconds = _read_json(directory.summary).get("seconds")
         summary = summarise_history(
             history, description, float("nan") if seconds is None else seconds
@@ -145,6 +174,7 @@ def gather(
         description=description,
         history=history,
         summary=summary,
+        perturbation=read_perturbation(directory.perturbation),
         facts=manifest.get("facts", {}),
         stopped=_read_stopped(directory),
         is_cut_off=directory.records.exists() and is_cut_off(directory.records),
@@ -167,13 +197,12 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _describe(path: Path, config: Mapping[str, Any]) -> RunDescription:
-    if config.get("domain") == "supervised":
-        raise ConfigError(
-            f"expected a run on games, got {path.parent}, which is supervised; its "
-            "results are in scores.png, summary.json and TensorBoard."
-        )
+def _describe(
+    path: Path, config: Mapping[str, Any], history: History
+) -> RunDescription:
     try:
+        if config.get("domain") == "supervised":
+            return _describe_supervised(config, history)
         return RunDescription(
             games=tuple(config["games"]),
             method=config["method"]["name"],
@@ -183,9 +212,38 @@ def _describe(path: Path, config: Mapping[str, Any]) -> RunDescription:
         )
     except (KeyError, TypeError) as error:
         raise ConfigError(
-            f"a report needs the resolved config of a run on games, got {path}, which "
-            f"lacks {error}; name the directory that clrl train made."
+            f"a report needs the resolved config of a run, got {path}, which lacks "
+            f"{error}; name the directory that clrl train made."
         ) from None
+
+
+def _describe_supervised(config: Mapping[str, Any], history: History) -> RunDescription:
+    # Before training every task is tested, in the order of the score matrix's columns.
+    # To make their names from the config would need torch.
+    tested = (e.game for e in of_kind(history.events, records.Evaluation))
+    tasks = _planned_tasks(config)
+    return RunDescription(
+        games=tuple(dict.fromkeys(tested)),
+        method=config["method"]["name"],
+        recogniser=config["recogniser"]["name"],
+        protocol=f"{config['dataset']}_{config['stream']['name']}, {tasks} tasks",
+        seed=config["seed"],
+        measure="accuracy",
+    )
+
+
+def _planned_tasks(config: Mapping[str, Any]) -> int:
+    # A stream that does not say how many tasks it has is the data set as one task.
+    return int(config["stream"].get("tasks", 1))
+
+
+def _is_summarisable(
+    history: History, description: RunDescription, config: Mapping[str, Any]
+) -> bool:
+    games = description.games
+    if description.measure == "accuracy" and len(games) < _planned_tasks(config):
+        return False  # some tasks were never tested yet
+    return is_summarisable(history.events, games)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from matplotlib.ticker import EngFormatter
 from clrl import records
 from clrl.history import Episodes, History, of_kind, spans
 from clrl.report.tables import number, score
-from clrl.summary import Summary
+from clrl.summary import Summary, comparable_scores
 
 # Okabe and Ito's palette, which stays distinct for colour-blind readers, then greys.
 COLOURS = (
@@ -116,8 +116,7 @@ def colour_of(game: str, summary: Summary) -> str:
 
 def _draw_matrix(axes: Axes, summary: Summary) -> None:
     is_accuracy = summary.measure == "accuracy"
-    shown = summary.scores if is_accuracy else summary.human_normalised
-    normalised = np.array(shown, dtype=float)
+    normalised = np.array(comparable_scores(summary), dtype=float)
     axes.set_facecolor(UNSCORED)
     image = axes.imshow(
         normalised, cmap="cividis", norm=Normalize(0.0, 1.0), aspect="auto"

@@ -209,6 +209,7 @@ class Dashboard:
                         "Multiline",
                         [r"recognition/(true_task|label)"],
                     ],
+                    "posterior of each task": ["Multiline", [r"posterior/.*"]],
                     "exploration rate of each task": [
                         "Multiline",
                         [r"exploration_rate/.*"],

@@ -93,26 +93,29 @@ class Evaluator:
         The recogniser is frozen: it sees a stretch of random play, names the best known
         task, and learns nothing. An oracle is told the truth.
         """
-        for task, name in enumerate(self.games):
-            rng = np.random.default_rng([self.seed, task])
-            with self._playing(name, self.episodes) as (game, num_envs):
-                label = self._label(agent, task, game, num_envs, rng)
+        for name in self.games:
+            yield self.score(agent, name)
 
-                def act(
-                    seen: Shaped[np.ndarray, "N ..."], rng: np.random.Generator = rng
-                ) -> Int64[np.ndarray, "N"]:
-                    self.spectator(agent.newest_frames(seen))
-                    return agent.act(seen, self.exploration_eps, rng)
+    def score(self, agent: ContinualDQN, name: str) -> GameScore:
+        """The agent's score in one of the games."""
+        task = self.games.index(name)
+        rng = np.random.default_rng([self.seed, task])
 
-                with under_label(agent, label):
-                    returns = play_episodes(
-                        game,
-                        act,
-                        num_envs=num_envs,
-                        episodes=self.episodes,
-                        seed=self.seed,
-                    )
-            yield GameScore(name, label, returns)
+        def act(seen: Shaped[np.ndarray, "N ..."]) -> Int64[np.ndarray, "N"]:
+            self.spectator(agent.newest_frames(seen))
+            return agent.act(seen, self.exploration_eps, rng)
+
+        with self._playing(name, self.episodes) as (game, num_envs):
+            label = self._label(agent, task, game, num_envs, rng)
+            with under_label(agent, label):
+                returns = play_episodes(
+                    game,
+                    act,
+                    num_envs=num_envs,
+                    episodes=self.episodes,
+                    seed=self.seed,
+                )
+        return GameScore(name, label, returns)
 
     def random_returns(self, name: str, episodes: int) -> tuple[float, ...]:
         """Raw returns of a uniformly random policy."""

@@ -10,6 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from clrl import records
 from clrl.guards import Guards
 from clrl.progress import Listener, Status
+from clrl.recognition.protocol import ScreenRecogniser, TaskRecogniser
 from clrl.rl.dashboard import Dashboard
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.evaluate import Evaluator, GameScore
@@ -167,6 +168,8 @@ class Recorder(BaseCallback):
         logger.record("recognition/true_task", self._sequence.games.index(self._game))
         logger.record("recognition/label", self.model.task)
         logger.record("recognition/contexts", self.model.recogniser.contexts)
+        for name, probability in posterior_by_name(self.model.recogniser).items():
+            logger.record(f"posterior/{name}", probability)
         for task in self.model.memories.tasks:
             logger.record(
                 f"exploration_rate/task_{task}", self.model.exploration_rate_of(task)
@@ -226,6 +229,18 @@ class Recorder(BaseCallback):
                 f"stage {stage}: {score.game} {np.mean(score.returns):.1f} "
                 f"(mean of {len(score.returns)} episodes, as task {score.label})"
             )
+
+
+def posterior_by_name(recogniser: TaskRecogniser) -> dict[str, float]:
+    """The probability of each inferred task, and that the task is unknown.
+
+    Empty for a recogniser that does not infer.
+    """
+    if not isinstance(recogniser, ScreenRecogniser):
+        return {}
+    *known, unknown = recogniser.posterior.tolist()
+    names = (f"task_{task}" for task in range(len(known)))
+    return {**dict(zip(names, known, strict=True)), "unknown": unknown}
 
 
 def evaluation_record(

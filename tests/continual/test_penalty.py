@@ -227,6 +227,28 @@ class CountedWork(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
+def test_the_importance_of_a_task_is_that_of_its_last_anchor() -> None:
+    penalty = QuadraticPenalty(1.0, PerTaskAnchors())
+    history = consolidated(penalty, [0, 1, 0])
+    importance = penalty.importance(0)
+    assert importance is not None
+    assert all(
+        torch.equal(x, history[2][1].importance[n]) for n, x in importance.items()
+    )
+    assert penalty.importance(2) is None
+
+
+def test_the_importance_of_one_running_anchor_is_every_tasks() -> None:
+    penalty = QuadraticPenalty(1.0, OnlineAnchor(decay=0.5))
+    assert penalty.importance(0) is None
+    first, second = (anchor for _, anchor in consolidated(penalty, [0, 1]))
+    importance = penalty.importance(7)
+    assert importance is not None
+    for name, x in importance.items():
+        expected = 0.5 * first.importance[name] + second.importance[name]
+        assert torch.equal(x, expected)
+
+
 def test_a_step_costs_the_same_with_twenty_tasks_as_with_one() -> None:
     counts = []
     for tasks in (1, 20):

@@ -31,6 +31,7 @@ SECTIONS = [
     "Recognition",
     "Penalty",
     "Plasticity",
+    "At play",
     "Cost",
     "Config and provenance",
 ]
@@ -54,6 +55,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> PageReader:
 def test_every_section_is_shown(finished: PageReader) -> None:
     assert finished.headings == SECTIONS
     assert finished.tags.count("svg") == len(GAMES) + 3
+
+
+def test_without_films_the_page_says_how_to_make_them(finished: PageReader) -> None:
+    assert "No film was made yet. After clrl watch run" in finished.text
 
 
 def test_the_page_needs_nothing_else(finished: PageReader) -> None:
@@ -224,7 +229,8 @@ def test_films_are_part_of_the_page(tmp_path: Path) -> None:
     (directory.videos / "freeway.mp4").write_bytes(b"a video")
     (directory.videos / "road_runner.png").write_bytes(b"another")
     page = read(directory)
-    assert page.headings == [*SECTIONS[:7], "At play", *SECTIONS[7:]]
+    assert page.headings == SECTIONS
+    assert "No film was made yet" not in page.text
     embedded = {
         base64.b64decode(address.partition("base64,")[2])
         for address in page.loaded
@@ -232,7 +238,7 @@ def test_films_are_part_of_the_page(tmp_path: Path) -> None:
     }
     assert embedded == {b"a picture", b"a video", b"another"}
     assert page.tags.count("video") == 1
-    assert page.tags.count("img") == 1
+    assert page.tags.count("img") == 2
 
 
 def test_films_for_which_there_is_no_room_are_named(tmp_path: Path) -> None:

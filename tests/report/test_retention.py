@@ -50,7 +50,7 @@ def test_a_game_that_was_not_visited_yet_has_no_row() -> None:
 
 def test_the_mean_change_is_backward_transfer() -> None:
     summary = summarise(synthetic_run(), description())
-    changes = [r.human_change for r in retention(summary) if not r.is_last]
+    changes = [r.comparable_change for r in retention(summary) if not r.is_last]
     trained = [summary.tasks.index(visit.game) for visit in summary.visits]
     bwt = backward_transfer(np.array(summary.human_normalised), trained)
     assert np.mean(changes) == pytest.approx(bwt)

@@ -195,6 +195,7 @@ def test_the_layout_groups_tags_that_exist(shown: EventAccumulator) -> None:
         "train/penalty",
         "train/penalty_gradient_ratio",
         "recognition/true_task",
+        "posterior/task_0",
         "exploration_rate/task_0",
     }
     tags = {*shown.Tags()["scalars"], *by_recorder}

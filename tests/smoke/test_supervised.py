@@ -27,6 +27,8 @@ def test_the_quickstart_is_trained_reported_and_evaluated(
     said = capsys.readouterr().out
     assert "Accuracy on each task after each visit" in said
     run = tmp_path / "tiny"
+    report = (run / "report.html").read_text(encoding="utf-8")
+    assert "Finished: all 3 visits, 300 examples." in report
     summary = json.loads((run / "summary.json").read_text())
     assert summary["measure"] == "accuracy"
     assert summary["tasks"] == ["permutation_1", "permutation_2", "permutation_3"]
