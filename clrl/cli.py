@@ -1,6 +1,7 @@
 """The command line. The only module that prints.
 
-    clrl train | evaluate | watch | report | compare | recognise | patterns | list
+    clrl train | evaluate | watch | report | compare | recognise | patterns | overlap |
+    list
 
 Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
 
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A console script does not see the current folder, where a user's method may be.
     sys.path.append(str(Path.cwd()))
     options, overrides = _parser().parse_known_args(arguments)
-    if overrides and options.command not in ("train", "recognise"):
+    if overrides and options.command not in ("train", "recognise", "overlap"):
         err.print(f"clrl: unexpected {' '.join(overrides)}", highlight=False)
         return 2
     try:
@@ -94,6 +95,8 @@ def _run(out: Console, options: argparse.Namespace, overrides: list[str]) -> int
         return _train(out, options, overrides)
     if options.command == "recognise":
         return _recognise(out, options, overrides)
+    if options.command == "overlap":
+        return _overlap(out, options, overrides)
     commands = {
         "evaluate": _evaluate,
         "watch": _watch,
@@ -179,6 +182,21 @@ def _parser() -> argparse.ArgumentParser:
     patterns.add_argument("--seed", type=int, default=0, help="of the patterns (0)")
     patterns.add_argument(
         "--output", type=Path, default=Path("patterns.png"), metavar="FILE"
+    )
+
+    overlap = commands.add_parser(
+        "overlap",
+        help="how far tasks that are more or less alike need the same parameters",
+        usage="clrl overlap CONFIG [--squares N ...] [--seeds N] [--key value ...]",
+        allow_abbrev=False,
+    )
+    overlap.add_argument("config", metavar="CONFIG")
+    overlap.add_argument(
+        "--squares", type=int, nargs="+", default=(8, 26), help="their sides (8 26)"
+    )
+    overlap.add_argument("--seeds", type=int, default=3, help="networks of each (3)")
+    overlap.add_argument(
+        "--output", type=Path, default=Path("overlap.png"), metavar="FILE"
     )
 
     listing = commands.add_parser("list", help="list what a config can name")
@@ -380,6 +398,25 @@ def _patterns(out: Console, options: argparse.Namespace) -> int:
         )
     out.print(table)
     _line(out, f"picture      {options.output}")
+    return 0
+
+
+def _overlap(out: Console, options: argparse.Namespace, overrides: list[str]) -> int:
+    from clrl import config_file
+    from clrl.overlap import run_overlap
+
+    config = config_file.read_supervised_config(find_config(options.config), overrides)
+    with _listener(out) as listener:
+        table = run_overlap(
+            config,
+            options.output,
+            squares=options.squares,
+            seeds=options.seeds,
+            listener=listener,
+        )
+    out.print(table)
+    _line(out, f"picture      {options.output}")
+    _line(out, f"numbers      {options.output.with_suffix('.json')}")
     return 0
 
 
