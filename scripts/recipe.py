@@ -123,13 +123,16 @@ def read_recipe(path: Path) -> Recipe:
     parser.add_argument("--recipe", type=Recipe)
     try:
         parsed = parser.parse_object({"recipe": read_yaml(path)})
-        recipe = parser.instantiate_classes(parsed).recipe
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path} is no recipe: {' '.join(str(error).split())}")
-    assert isinstance(recipe, Recipe)
-    if not recipe.seeds:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} is no recipe: {reason}") from None
+    values = parsed.recipe.as_dict()
+    if not values["seeds"]:
         raise ConfigError(f"{path} must give at least one seed, got none.")
-    return recipe
+    expected = values.pop("expected").items()
+    return Recipe(
+        expected={measure: Expectation(**e) for measure, e in expected}, **values
+    )
 
 
 def read_recipes(folder: Path, names: Sequence[str] = ()) -> dict[str, Recipe]:
@@ -147,6 +150,4 @@ def read_recipes(folder: Path, names: Sequence[str] = ()) -> dict[str, Recipe]:
 
 def mean(runs: Sequence[Measures]) -> dict[str, float]:
     """The mean over runs of each measure."""
-    return {
-        name: math.fsum(run[name] for run in runs) / len(runs) for name in runs[0]
-    }
+    return {name: math.fsum(run[name] for run in runs) / len(runs) for name in runs[0]}

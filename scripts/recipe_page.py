@@ -8,23 +8,24 @@ from recipe import Expectation, Recipe
 from recipe_results import Result
 
 NOT_RUN = "not run"
-NOTHING = "–"
+NOTHING = "-"
 
 HEAD = """\
 # Recipes
 
-Each file in `recipes/` reproduces a published number: a config, its overrides, the number's
-source, what is expected of the mean over seeds, and roughly what a seed costs on one core.
+Each file in `recipes/` reproduces published numbers: a config, its overrides, the
+source, what is expected of the mean over seeds, and roughly what a seed costs on one
+core.
 
     scripts/recipes                # all of them; what has been run is not run again
     scripts/recipes gem_rotations  # some, by name
     scripts/recipes --page         # runs nothing, writes this page
 
-`scripts/recipes` writes this page from `recipes/` and from `docs/results/recipes/`, which has
-the numbers of each seed. A recipe that misses is shown as missed. Accuracies are over whole
-test sets unless a note says otherwise. `acc` is their mean over tasks after the last one,
-`lowest` the worst, `first` and `last` those of the tasks learnt first and last; `bwt`, `fwt`
-and `forgetting` are as in [measures.md](measures.md).
+`scripts/recipes` writes this page from `recipes/` and from `docs/results/recipes/`,
+which has the numbers of each seed. A recipe that misses is shown as missed. Accuracies
+are over whole test sets unless a note says otherwise. `acc` is their mean over tasks
+after the last one, `lowest` the worst, `first` and `last` those of the tasks learnt
+first and last; `bwt`, `fwt` and `forgetting` are as in [measures.md](measures.md).
 """
 
 
@@ -37,7 +38,7 @@ class Row(NamedTuple):
         published: The source's number.
         expected: Of the mean over seeds.
         got: The mean over seeds, with the standard deviation.
-        verdict: ``reached``, ``missed``, ``not run``; for what is published nowhere, –.
+        verdict: ``reached``, ``missed``, ``not run``; for what is published nowhere, -.
     """
 
     recipe: str

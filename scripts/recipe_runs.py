@@ -15,8 +15,8 @@ from clrl.run_directory import RunDirectory
 from clrl.summary import Summary
 from clrl.summary_file import read_summary
 from clrl.supervised.random_patterns import (
-    ewc_rates,
     constant_rates,
+    ewc_rates,
     fraction_retained,
     gradient_descent_rate,
     simulate,

@@ -68,9 +68,7 @@ def result_path(name: str) -> Path:
     return RESULTS / f"{name}.json"
 
 
-def table(
-    recipes: dict[str, Recipe], results: dict[str, Result | None]
-) -> Table:
+def table(recipes: dict[str, Recipe], results: dict[str, Result | None]) -> Table:
     """Expected, got and verdict, for the eye."""
     found = Table(*Row._fields)
     for name, recipe in recipes.items():

@@ -14,9 +14,7 @@ from jaxtyping import Float
 from clrl.errors import ConfigError
 
 
-def overlap(
-    first: Float[np.ndarray, "P"], second: Float[np.ndarray, "P"]
-) -> float:
+def overlap(first: Float[np.ndarray, "P"], second: Float[np.ndarray, "P"]) -> float:
     """The overlap of two diagonals, 0 (no parameter in common) to 1 (proportional).
 
     Raises:

@@ -34,7 +34,9 @@ def draw_overlaps(overlaps: Overlaps) -> Figure:
 
 def overlaps_table(overlaps: Overlaps) -> Table:
     """The mean over seeds of each layer's overlap."""
-    table = Table("layer", title="overlap of the Fishers of two tasks, by permuted square")
+    table = Table(
+        "layer", title="overlap of the Fishers of two tasks, by permuted square"
+    )
     for square in overlaps:
         table.add_column(f"{square}x{square}", justify="right")
     for layer in next(iter(overlaps.values())):
@@ -46,7 +48,9 @@ def overlaps_table(overlaps: Overlaps) -> Table:
 def write_overlaps(overlaps: Overlaps, path: Path, *, seed: int) -> None:
     """Writes every number, with the first of the seeds."""
     by_square = {
-        str(square): {layer: values.round(4).tolist() for layer, values in layers.items()}
+        str(square): {
+            layer: values.round(4).tolist() for layer, values in layers.items()
+        }
         for square, layers in overlaps.items()
     }
     content = {"first_seed": seed, "overlap_by_square_and_layer": by_square}

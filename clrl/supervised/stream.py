@@ -145,7 +145,7 @@ class TaskStream:
         rng: np.random.Generator,
         task: TaskId,
         key: str,
-    ) -> Int64[Tensor, "N"]:
+    ) -> Int64[Tensor, "M"]:
         """``wanted`` of the rows; all, in their order, if that is None."""
         if wanted is None:
             return rows
