@@ -147,6 +147,10 @@ class SupervisedRunConfig(CommonConfig):
     test_examples: int | None = None
     """Test examples of each task that accuracies are over, drawn once; null: all."""
 
+    held_out_examples: int | None = None
+    """To tune with: so many of the last training examples are not trained on but scored
+    in place of the test set; null: the test set is scored."""
+
     network: MLPConfig = field(default_factory=MLPConfig)
     """The classifier."""
 
@@ -155,6 +159,8 @@ class SupervisedRunConfig(CommonConfig):
         super().__post_init__()
         if self.test_examples is not None:
             check_at_least("test_examples", self.test_examples, 1)
+        if self.held_out_examples is not None:
+            check_at_least("held_out_examples", self.held_out_examples, 1)
         if self.dataset not in DATASETS:
             raise unknown_name("data set", self.dataset, DATASETS)
         tasks = len(self.task_names)

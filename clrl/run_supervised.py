@@ -118,6 +118,8 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
         torch.set_num_threads(config.threads)
     device = _device(config.device)
     dataset = DATASETS[config.dataset].load(config.data_dir).to(device)
+    if config.held_out_examples is not None:
+        dataset = dataset.holding_out(config.held_out_examples)
     stream = make_stream(config, dataset)
     return Trainer(
         stream=stream,
