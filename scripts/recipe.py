@@ -107,11 +107,6 @@ class Recipe:
         text = json.dumps(self.settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def verdict(self, got: Measures) -> Verdict:
-        """Missed if any expectation is."""
-        verdicts = {e.verdict(got[name]) for name, e in self.expected.items()}
-        return "missed" if "missed" in verdicts else "reached"
-
 
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a YAML file.

@@ -131,11 +131,11 @@ class MLP(ContinualNetwork):
         last = len(widths) - 2
         self.layers = nn.ModuleList()
         for i, (features, outputs) in enumerate(pairwise(widths)):
-            owned = task_hidden
-            if i == last:
-                owned = task_head
-            elif i == 0:
-                owned = task_input
+            owned = (
+                (task_input and i == 0)
+                or (task_hidden and 0 < i < last)
+                or (task_head and i == last)
+            )
             self.layers.append(
                 TaskLinear(features, outputs, max_tasks)
                 if owned
@@ -144,7 +144,7 @@ class MLP(ContinualNetwork):
         self.input_dropout = nn.Dropout(input_dropout)
         self.hidden_dropout = nn.Dropout(hidden_dropout)
         self.mask = AllClasses() if mask is None else mask
-        owns_layers = task_input or task_hidden or task_head
+        owns_layers = any(isinstance(layer, TaskLinear) for layer in self.layers)
         self._max_tasks = max_tasks if owns_layers else None
         initialise(self, initialisation)
 
