@@ -51,7 +51,8 @@ class Row(NamedTuple):
 
 def rows(name: str, recipe: Recipe, result: Result | None) -> Iterator[Row]:
     """The measures that a recipe expects; where it expects none, its accuracy."""
-    for measure, expectation in (recipe.expected or {"acc": None}).items():
+    expected: dict[str, Expectation | None] = {**recipe.expected}
+    for measure, expectation in (expected or {"acc": None}).items():
         yield Row(
             name,
             measure,

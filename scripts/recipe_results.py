@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ class Result:
     identity: str
     date: str
     machine: dict[str, Any]
-    runs: dict[int, Measures]
+    runs: Mapping[int, Measures]
 
     @property
     def mean(self) -> Measures:
@@ -34,7 +35,7 @@ class Result:
         return mean(list(self.runs.values()))
 
 
-def write_result(path: Path, recipe: Recipe, runs: dict[int, Measures]) -> Result:
+def write_result(path: Path, recipe: Recipe, runs: Mapping[int, Measures]) -> Result:
     """Writes what the runs of a recipe came to, with what they were made with."""
     result = Result(
         identity=recipe.identity,

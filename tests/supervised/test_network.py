@@ -81,7 +81,7 @@ def test_xavier_weights_fill_their_range_and_biases_are_zero(owned: bool) -> Non
         bound = math.sqrt(6 / (layer.in_features + layer.out_features))
         assert 0.8 * bound < layer.weight.abs().max() <= bound
         assert not layer.bias.any()
-    assert network().layers[0].bias.any()
+    assert all(layer.bias.any() for layer in linear_layers(network().layers))
 
 
 def test_a_layer_of_an_absent_task_gets_no_gradient() -> None:
