@@ -114,6 +114,8 @@ def run_patterns(recipe: Recipe, seed: int) -> Measures:
         found = simulate(rates, synapses, PATTERN_TIMES, repeats=repeats, rng=rng)
         retained = fraction_retained(found.snr)
         for i, time in enumerate(PATTERN_TIMES):
-            measures[f"{learner}_snr_{time}"] = float(found.snr[i, :FIRST_PATTERNS].mean())
+            measures[f"{learner}_snr_{time}"] = float(
+                found.snr[i, :FIRST_PATTERNS].mean()
+            )
             measures[f"{learner}_retained_{time}"] = float(retained[i])
     return measures

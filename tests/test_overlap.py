@@ -9,7 +9,8 @@ from clrl.cli import main
 
 SMALL = (
     *("--dataset", "digits", "--network.hidden", "32,32"),
-    *("--training.examples_per_task", "320", "--training.batch_size", "16"),
+    *("--training.examples_per_task", "320", "--training.passes", "5"),
+    *("--training.batch_size", "16"),
 )
 
 
