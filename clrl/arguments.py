@@ -23,8 +23,8 @@ LISTS = (
 def make_parser() -> argparse.ArgumentParser:
     """The parser of ``clrl COMMAND ...``, a function below for each command.
 
-    ``train``, ``reference`` and ``recognise`` take the keys of their configs besides:
-    what this parser does not know is for them.
+    ``train``, ``reference``, ``recognise`` and ``overlap`` take the keys of their
+    configs besides: what this parser does not know is for them.
     """
     parser = argparse.ArgumentParser(
         prog="clrl",
@@ -43,6 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_recognise(commands)
     _add_patterns(commands)
+    _add_overlap(commands)
     _add_list(commands)
     return parser
 
@@ -162,6 +163,23 @@ def _add_patterns(commands: "Commands") -> None:
     patterns.add_argument("--seed", type=int, default=0, help="of the patterns (0)")
     patterns.add_argument(
         "--output", type=Path, default=Path("patterns.png"), metavar="FILE"
+    )
+
+
+def _add_overlap(commands: "Commands") -> None:
+    overlap = commands.add_parser(
+        "overlap",
+        help="how far tasks that are more or less alike need the same parameters",
+        usage="clrl overlap CONFIG [--squares N ...] [--seeds N] [--key value ...]",
+        allow_abbrev=False,
+    )
+    overlap.add_argument("config", metavar="CONFIG")
+    overlap.add_argument(
+        "--squares", type=int, nargs="+", default=(8, 26), help="their sides (8 26)"
+    )
+    overlap.add_argument("--seeds", type=int, default=3, help="networks of each (3)")
+    overlap.add_argument(
+        "--output", type=Path, default=Path("overlap.png"), metavar="FILE"
     )
 
 

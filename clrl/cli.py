@@ -1,7 +1,7 @@
 """The command line. The only module that prints.
 
     clrl train | reference | evaluate | watch | perturb | report | compare
-    clrl recognise | patterns | list
+    clrl recognise | patterns | overlap | list
 
 Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted.
 
@@ -68,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A console script does not see the current folder, where a user's method may be.
     sys.path.append(str(Path.cwd()))
     options, overrides = make_parser().parse_known_args(arguments)
-    if overrides and options.command not in ("train", "reference", "recognise"):
+    taking_keys = ("train", "reference", "recognise", "overlap")
+    if overrides and options.command not in taking_keys:
         err.print(f"clrl: unexpected {' '.join(overrides)}", highlight=False)
         return 2
     try:
@@ -88,6 +89,8 @@ def _run(out: Console, options: argparse.Namespace, overrides: list[str]) -> int
         return _reference(out, options, overrides)
     if options.command == "recognise":
         return _recognise(out, options, overrides)
+    if options.command == "overlap":
+        return _overlap(out, options, overrides)
     commands = {
         "evaluate": _evaluate,
         "watch": _watch,
@@ -392,6 +395,25 @@ def _patterns(out: Console, options: argparse.Namespace) -> int:
         )
     out.print(table)
     _line(out, f"picture      {options.output}")
+    return 0
+
+
+def _overlap(out: Console, options: argparse.Namespace, overrides: list[str]) -> int:
+    from clrl import config_file
+    from clrl.overlap import run_overlap
+
+    config = config_file.read_supervised_config(find_config(options.config), overrides)
+    with _listener(out) as listener:
+        table = run_overlap(
+            config,
+            options.output,
+            squares=options.squares,
+            seeds=options.seeds,
+            listener=listener,
+        )
+    out.print(table)
+    _line(out, f"picture      {options.output}")
+    _line(out, f"numbers      {options.output.with_suffix('.json')}")
     return 0
 
 

@@ -156,6 +156,23 @@ def read_game_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     return config
 
 
+def read_supervised_config(
+    path: Path, overrides: Sequence[str] = ()
+) -> SupervisedRunConfig:
+    """As ``read_config``, for what only supervised runs can do.
+
+    Raises:
+        ConfigError: As for ``read_config``, or the config is of a run on games.
+    """
+    config = read_config(path, overrides)
+    if not isinstance(config, SupervisedRunConfig):
+        raise ConfigError(
+            f"expected the config of a supervised run, got {path}, which is of a run "
+            "on games; name one of configs/mnist."
+        )
+    return config
+
+
 def config_help(path: Path | None, overrides: Sequence[str]) -> str:
     """Every key with its meaning, type and default, for a config's method."""
     file = {} if path is None else texts_of_file(path)

@@ -17,6 +17,7 @@ from clrl.recognition.recognisers import (
 )
 from clrl.summary import Measure
 from clrl.supervised.data import DATASETS
+from clrl.supervised.network import Initialisation
 from clrl.supervised.streams import STREAMS, StreamConfig
 
 
@@ -93,9 +94,18 @@ class MLPConfig:
     hidden_dropout: float = 0.0
     """Probability that a hidden unit is zeroed in training (0.5, ibid.)."""
 
+    initialisation: Initialisation = "fan_in"
+    """``fan_in``: weights and biases uniform in ±1/√fan_in, PyTorch's own. ``xavier``:
+    weights uniform in ±√(6/(fan_in + fan_out)), biases 0 (Lopez-Paz and Ranzato,
+    2017)."""
+
     task_input: bool = False
     """Whether each task owns the first layer (the multimodal baseline of Lopez-Paz and
     Ranzato, 2017)."""
+
+    task_hidden: bool = False
+    """Whether each task owns the layers between the first and the last; with both of
+    them too, tasks share nothing (the independent baseline, ibid.)."""
 
     task_head: bool = False
     """Whether each task owns the last layer (multi-headed)."""
@@ -110,6 +120,11 @@ class MLPConfig:
         check_share("network.input_dropout", self.input_dropout)
         check_share("network.hidden_dropout", self.hidden_dropout)
         check_at_least("network.max_tasks", self.max_tasks, 1)
+
+    @property
+    def owns_layers(self) -> bool:
+        """Whether tasks own any layer."""
+        return self.task_input or self.task_hidden or self.task_head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +144,23 @@ class SupervisedRunConfig(CommonConfig):
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How a learner is trained on each task."""
 
+    test_examples: int | None = None
+    """Test examples of each task that accuracies are over, drawn once; null: all."""
+
+    held_out_examples: int | None = None
+    """To tune with: so many of the last training examples are not trained on but scored
+    in place of the test set; null: the test set is scored."""
+
     network: MLPConfig = field(default_factory=MLPConfig)
     """The classifier."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is unknown, out of range or impossible."""
         super().__post_init__()
+        if self.test_examples is not None:
+            check_at_least("test_examples", self.test_examples, 1)
+        if self.held_out_examples is not None:
+            check_at_least("held_out_examples", self.held_out_examples, 1)
         if self.dataset not in DATASETS:
             raise unknown_name("data set", self.dataset, DATASETS)
         tasks = len(self.task_names)
@@ -150,7 +176,7 @@ class SupervisedRunConfig(CommonConfig):
                 "flat_fmn models the screens of games (84x84 or 42x42 pixels), got the "
                 f"images of {self.dataset}; set recogniser to oracle or one_task."
             )
-        owns_layers = self.network.task_input or self.network.task_head
+        owns_layers = self.network.owns_layers
         if is_told and owns_layers and tasks > self.network.max_tasks:
             raise ConfigError(
                 f"network.max_tasks must be at least {tasks}, the number of tasks, got "

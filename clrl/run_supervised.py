@@ -118,6 +118,8 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
         torch.set_num_threads(config.threads)
     device = _device(config.device)
     dataset = DATASETS[config.dataset].load(config.data_dir).to(device)
+    if config.held_out_examples is not None:
+        dataset = dataset.holding_out(config.held_out_examples)
     stream = make_stream(config, dataset)
     return Trainer(
         stream=stream,
@@ -150,6 +152,7 @@ def make_stream(config: SupervisedRunConfig, dataset: Dataset) -> TaskStream:
         batch_size=training.batch_size,
         passes=training.passes,
         examples_per_task=training.examples_per_task,
+        test_examples=config.test_examples,
         seed=config.seed,
     )
 
@@ -188,7 +191,9 @@ def make_network(config: SupervisedRunConfig, stream: TaskStream) -> MLP:
             config.network.hidden,
             input_dropout=config.network.input_dropout,
             hidden_dropout=config.network.hidden_dropout,
+            initialisation=config.network.initialisation,
             task_input=config.network.task_input,
+            task_hidden=config.network.task_hidden,
             task_head=config.network.task_head,
             max_tasks=config.network.max_tasks,
             mask=ClassMask(allowed) if config.stream.told_tasks else None,

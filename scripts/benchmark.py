@@ -4,15 +4,13 @@ import argparse
 import dataclasses
 import datetime
 import json
-import os
-import platform
 import shlex
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from machine import machine
 from measurements import FULL, QUICK, Benchmark, Effort
 from rich.console import Console
 from rich.table import Table
@@ -20,23 +18,6 @@ from turns import Measurement
 
 OUTPUT = Path("docs/results/benchmark.json")
 PACKAGES = ("clrl", "torch", "stable_baselines3", "ale_py", "gymnasium", "numpy")
-
-
-def machine() -> dict[str, object]:
-    """What the numbers depend on."""
-    cpu = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            cpu = line.partition(":")[2].strip()
-            break
-    return {
-        "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)),
-        "torch_threads": torch.get_num_threads(),
-        "load_average_at_start": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
-    }
 
 
 def table(results: Mapping[str, Measurement]) -> Table:
@@ -84,7 +65,7 @@ def main() -> None:
         "command": shlex.join(["scripts/benchmark", *sys.argv[1:]]),
         "seed": arguments.seed,
         "effort": dataclasses.asdict(effort),
-        "machine": machine(),
+        "machine": machine(PACKAGES),
     }
     torch.manual_seed(arguments.seed)
     results = {}

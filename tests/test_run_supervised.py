@@ -23,7 +23,7 @@ from clrl.recognition.recognisers import (
 )
 from clrl.run_directory import RunDirectory
 from clrl.summary import summarise
-from clrl.supervised.streams import Permutations, Rotations, Split, StreamConfig
+from clrl.supervised.streams import Permutations, Plain, Rotations, Split, StreamConfig
 
 from .fakes import InterruptingListener
 from .run_files import new_directory, recorded
@@ -229,3 +229,21 @@ def test_training_out_of_range_is_refused_by_the_name_of_its_key(
     (key,) = change
     with pytest.raises(ConfigError, match=rf"training\.{key}"):
         TrainingConfig(**change)
+
+
+def test_a_run_to_tune_with_is_scored_on_some_examples_that_were_held_out() -> None:
+    whole = run_supervised.make_trainer(changed(stream=Plain())).stream
+    part = run_supervised.make_trainer(
+        changed(stream=Plain(), held_out_examples=40, test_examples=10)
+    ).stream
+    scored = {image.numpy().tobytes() for image in part.test(0).images}
+    held_out = {image.numpy().tobytes() for image in whole.dataset.train.images[-40:]}
+    assert len(part.test(0).labels) == 10
+    assert scored <= held_out
+    assert len(part.dataset.train.labels) == len(whole.dataset.train.labels) - 40
+
+
+@pytest.mark.parametrize("key", ["held_out_examples", "test_examples"])
+def test_no_examples_to_score_on_are_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key} must be at least 1"):
+        changed(**{key: 0})

@@ -16,7 +16,7 @@ from jaxtyping import Int64, UInt8
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from clrl.errors import DataError
+from clrl.errors import ConfigError, DataError
 from clrl.supervised.data_files import DataFile, read_data_file
 
 
@@ -56,6 +56,25 @@ class Dataset:
             name=self.name,
             train=Examples(*(tensor.to(device) for tensor in self.train)),
             test=Examples(*(tensor.to(device) for tensor in self.test)),
+            classes=self.classes,
+            md5s=self.md5s,
+        )
+
+    def holding_out(self, count: int) -> "Dataset":
+        """The same, with the last ``count`` training examples in place of the test set.
+
+        Raises:
+            ConfigError: There would be none left to train on.
+        """
+        if count >= len(self.train.labels):
+            raise ConfigError(
+                f"held_out_examples must be below {len(self.train.labels)}, the "
+                f"training examples of {self.name}, got {count}; lower it."
+            )
+        return Dataset(
+            name=self.name,
+            train=Examples(*(tensor[:-count] for tensor in self.train)),
+            test=Examples(*(tensor[-count:] for tensor in self.train)),
             classes=self.classes,
             md5s=self.md5s,
         )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -16,6 +17,24 @@ MASKED = -1e4
 
 Finite, because an infinite one would turn 0 times its logarithm into NaN.
 """
+
+
+Initialisation: TypeAlias = Literal["fan_in", "xavier"]
+"""How weights begin; ``initialise`` says what each name means."""
+
+
+def initialise(network: nn.Module, how: Initialisation) -> None:
+    """Gives every linear layer its first weights and biases.
+
+    ``fan_in``: uniform in ±1/√fan_in, as PyTorch has made them already. ``xavier``:
+    weights uniform in ±√(6/(fan_in + fan_out)), biases 0 (Glorot & Bengio, 2010, eq.
+    16; so in the code of Lopez-Paz & Ranzato, 2017).
+    """
+    if how == "xavier":
+        for layer in network.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
 
 
 class TaskLinear(TaskOwned):
@@ -85,12 +104,14 @@ class MLP(ContinualNetwork):
         *,
         input_dropout: float = 0.0,
         hidden_dropout: float = 0.0,
+        initialisation: Initialisation = "fan_in",
         task_input: bool = False,
+        task_hidden: bool = False,
         task_head: bool = False,
         max_tasks: int = 1,
         mask: nn.Module | None = None,
     ) -> None:
-        """PyTorch's initial weights, uniform in ±1/√fan_in.
+        """Initial weights from torch's global generator.
 
         Args:
             image_shape: Of one image.
@@ -98,7 +119,9 @@ class MLP(ContinualNetwork):
             hidden: Width of each hidden layer; none: a linear classifier.
             input_dropout: Probability that a pixel is zeroed in training.
             hidden_dropout: Probability that a hidden unit is zeroed in training.
+            initialisation: How weights begin.
             task_input: Whether each task owns its first layer.
+            task_hidden: Whether each task owns the layers between first and last.
             task_head: Whether each task owns its last layer.
             max_tasks: Tasks that may own layers.
             mask: Of the logits, by task; None: ``AllClasses``.
@@ -108,7 +131,11 @@ class MLP(ContinualNetwork):
         last = len(widths) - 2
         self.layers = nn.ModuleList()
         for i, (features, outputs) in enumerate(pairwise(widths)):
-            owned = (task_input and i == 0) or (task_head and i == last)
+            owned = (
+                (task_input and i == 0)
+                or (task_hidden and 0 < i < last)
+                or (task_head and i == last)
+            )
             self.layers.append(
                 TaskLinear(features, outputs, max_tasks)
                 if owned
@@ -117,7 +144,9 @@ class MLP(ContinualNetwork):
         self.input_dropout = nn.Dropout(input_dropout)
         self.hidden_dropout = nn.Dropout(hidden_dropout)
         self.mask = AllClasses() if mask is None else mask
-        self._max_tasks = max_tasks if task_input or task_head else None
+        owns_layers = any(isinstance(layer, TaskLinear) for layer in self.layers)
+        self._max_tasks = max_tasks if owns_layers else None
+        initialise(self, initialisation)
 
     def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B C"]:
         """Logits of ``inputs`` [B, ...]; bytes are scaled from 0..255 to 0..1."""

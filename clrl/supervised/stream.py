@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
@@ -60,10 +61,12 @@ class TaskStream:
         batch_size: Examples of a batch; the last one of a pass may be smaller.
         passes: Passes of each visit, also called epochs.
         examples_per_task: Examples that a task has, drawn once; None: all.
+        test_examples: Test examples that a task has, drawn once; None: all.
         seed: Of draws and orders.
 
     Raises:
-        ConfigError: A task has fewer examples than ``examples_per_task``.
+        ConfigError: A task has fewer examples than ``examples_per_task`` or
+            ``test_examples``.
     """
 
     dataset: Dataset
@@ -72,14 +75,19 @@ class TaskStream:
     batch_size: int
     passes: int
     examples_per_task: int | None
+    test_examples: int | None = None
     seed: int
     _rows: list[Int64[Tensor, "N"]] = field(init=False, repr=False)
+    _test_rows: list[Int64[Tensor, "N"]] = field(init=False, repr=False)
     _tests: dict[TaskId, Examples] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Draws the examples of each task."""
-        rows = [self._draw(number) for number in range(len(self.tasks))]
+        numbers = range(len(self.tasks))
+        rows = [self._training_rows(number) for number in numbers]
         object.__setattr__(self, "_rows", rows)
+        rows = [self._testing_rows(number) for number in numbers]
+        object.__setattr__(self, "_test_rows", rows)
 
     @property
     def n_outputs(self) -> int:
@@ -114,22 +122,38 @@ class TaskStream:
     def test(self, task: TaskId) -> Examples:
         """The test examples of a task."""
         if task not in self._tests:
-            rows = self._rows_of(task, self.dataset.test)
+            rows = self._test_rows[task]
             progress = torch.linspace(0, 1, len(rows))
             self._tests[task] = self._examples(task, self.dataset.test, rows, progress)
         return self._tests[task]
 
-    def _draw(self, task: TaskId) -> Int64[Tensor, "N"]:
+    def _training_rows(self, task: TaskId) -> Int64[Tensor, "N"]:
         rows = self._rows_of(task, self.dataset.train)
         wanted = self.examples_per_task
+        rng = generator_of(self.seed, "examples", task)
+        return self._drawn(rows, wanted, rng, task, "training.examples_per_task")
+
+    def _testing_rows(self, task: TaskId) -> Int64[Tensor, "N"]:
+        rows = self._rows_of(task, self.dataset.test)
+        rng = generator_of(self.seed, "test examples", task)
+        return self._drawn(rows, self.test_examples, rng, task, "test_examples")
+
+    def _drawn(
+        self,
+        rows: Int64[Tensor, "N"],
+        wanted: int | None,
+        rng: np.random.Generator,
+        task: TaskId,
+        key: str,
+    ) -> Int64[Tensor, "M"]:
+        """``wanted`` of the rows; all, in their order, if that is None."""
         if wanted is None:
             return rows
         if wanted > len(rows):
             raise ConfigError(
-                f"training.examples_per_task must be at most {len(rows)}, the examples "
-                f"of task {self.tasks[task].name}, got {wanted}; lower it."
+                f"{key} must be at most {len(rows)}, the examples of task "
+                f"{self.tasks[task].name}, got {wanted}; lower it."
             )
-        rng = generator_of(self.seed, "examples", task)
         drawn = rng.permutation(len(rows))[:wanted]
         return rows[torch.from_numpy(drawn).to(rows.device)]
 

@@ -52,6 +52,28 @@ class Observer(Protocol):
         ...
 
 
+class SilentObserver:
+    """Keeps nothing."""
+
+    def started(self, trainer: "Trainer") -> None:
+        """Nothing."""
+
+    def labelled(self, trainer: "Trainer") -> None:
+        """Nothing."""
+
+    def left(self, trainer: "Trainer", consolidated: Consolidated) -> None:
+        """Nothing."""
+
+    def visit_started(self, trainer: "Trainer", visit: int) -> None:
+        """Nothing."""
+
+    def updated(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def visit_ended(self, trainer: "Trainer", visit: int) -> None:
+        """Nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Memories:
     """How much is kept of each task.

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from clrl.errors import DataError
+from clrl.errors import ConfigError, DataError
 from clrl.supervised import data as data_module
 from clrl.supervised.data import (
     DATASETS,
     load_cifar100,
     load_mnist,
+    load_small_digits,
     parse_cifar100,
     parse_idx,
 )
@@ -172,3 +173,17 @@ def test_the_digits_need_no_file_and_hold_every_class_in_both_parts() -> None:
         assert set(part.labels.tolist()) == set(range(10))
     share = len(digits.test.labels) / 1_797
     assert share == pytest.approx(0.2, abs=0.01)
+
+
+def test_examples_that_are_held_out_are_scored_and_not_trained_on() -> None:
+    whole = load_small_digits(None)
+    part = whole.holding_out(100)
+    assert torch.equal(torch.cat([part.train.images, part.test.images]), whole.train[0])
+    assert torch.equal(torch.cat([part.train.labels, part.test.labels]), whole.train[1])
+    assert len(part.test.labels) == 100
+
+
+def test_holding_out_everything_is_refused() -> None:
+    whole = load_small_digits(None)
+    with pytest.raises(ConfigError, match="held_out_examples must be below"):
+        whole.holding_out(len(whole.train.labels))

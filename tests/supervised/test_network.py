@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -41,7 +43,7 @@ def test_the_layers_are_those_of_a_plain_network_on_scaled_pixels() -> None:
     assert [layer.weight.shape for layer in net.layers] == [(8, 36), (7, 8), (4, 7)]
 
 
-@pytest.mark.parametrize("owned", ["task_input", "task_head"])
+@pytest.mark.parametrize("owned", ["task_input", "task_hidden", "task_head"])
 def test_each_example_goes_through_its_own_tasks_layer(owned: str) -> None:
     net, seen = network(**{owned: True}), batch()
     together = net(seen.inputs, seen.task)
@@ -57,8 +59,10 @@ def test_each_example_goes_through_its_own_tasks_layer(owned: str) -> None:
     [
         ({}, {0, 1, 2}),
         ({"task_input": True}, {1, 2}),
+        ({"task_hidden": True}, {0, 2}),
         ({"task_head": True}, {0, 1}),
         ({"task_input": True, "task_head": True}, {1}),
+        ({"task_input": True, "task_hidden": True, "task_head": True}, set()),
     ],
 )
 def test_penalties_see_the_layers_that_all_tasks_share(
@@ -66,6 +70,18 @@ def test_penalties_see_the_layers_that_all_tasks_share(
 ) -> None:
     names = network(**changes).shared_parameters()
     assert {int(name.split(".")[1]) for name in names} == shared
+
+
+@pytest.mark.parametrize("owned", [False, True])
+def test_xavier_weights_fill_their_range_and_biases_are_zero(owned: bool) -> None:
+    net = network(initialisation="xavier", task_hidden=owned)
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.Linear)]
+    assert len(layers) == (4 if owned else 3)
+    for layer in layers:
+        bound = math.sqrt(6 / (layer.in_features + layer.out_features))
+        assert 0.8 * bound < layer.weight.abs().max() <= bound
+        assert not layer.bias.any()
+    assert all(layer.bias.any() for layer in linear_layers(network().layers))
 
 
 def test_a_layer_of_an_absent_task_gets_no_gradient() -> None:

@@ -196,6 +196,23 @@ def test_more_examples_than_there_are_is_refused() -> None:
         stream(Split(tasks=2), examples_per_task=13)
 
 
+def test_a_part_of_the_test_examples_is_drawn_once_and_leaves_training_alone() -> None:
+    whole, made = (
+        stream(Permutations(tasks=2, square=1), test_examples=n) for n in (None, 3)
+    )
+    for task in (0, 1):
+        part = as_set(made.test(task).images)
+        assert len(part) == len(made.test(task).labels) == 3
+        assert part < as_set(whole.test(task).images)
+        torch.testing.assert_close(visit(made, task), visit(whole, task))
+    assert as_set(made.test(0).images) != as_set(made.test(1).images)
+
+
+def test_more_test_examples_than_there_are_is_refused() -> None:
+    with pytest.raises(ConfigError, match="test_examples must be at most 4"):
+        stream(Split(tasks=2), test_examples=5)
+
+
 def test_orders_of_visits() -> None:
     assert fixed_order(3, 2) == (0, 1, 2, 0, 1, 2)
     drawn = random_order(CLASSES, 3, seed=1)

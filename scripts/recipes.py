@@ -1,0 +1,81 @@
+"""Runs recipes, prints what was expected and what came out, writes docs/recipes.md."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from recipe import Recipe, read_recipes
+from recipe_page import Row, page, rows
+from recipe_results import Result, read_result, write_result
+from recipe_runs import run_seed
+from rich.console import Console
+from rich.table import Table
+
+from clrl.errors import ClrlError
+
+FOLDER = Path("recipes")
+CACHE = Path("runs/recipes")
+RESULTS = Path("docs/results/recipes")
+PAGE = Path("docs/recipes.md")
+
+
+def main() -> int:
+    """Runs what has not been run; the exit code is 0 even where a recipe misses."""
+    arguments = parse_arguments()
+    out = Console()
+    try:
+        everything = read_recipes(FOLDER)
+        chosen = read_recipes(FOLDER, arguments.names)
+        if not arguments.page:
+            for name, recipe in chosen.items():
+                run(out, name, recipe)
+    except ClrlError as error:
+        out.print(f"scripts/recipes: {error}", highlight=False, markup=False)
+        return 1
+    results = {
+        name: read_result(result_path(name), recipe)
+        for name, recipe in everything.items()
+    }
+    PAGE.write_text(page(everything, results), encoding="utf-8")
+    out.print(table(chosen, results))
+    out.print(f"page  {PAGE}", highlight=False)
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Reproduces published numbers.", prog="scripts/recipes"
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="by default all")
+    parser.add_argument("--page", action="store_true", help="run nothing, write page")
+    return parser.parse_args()
+
+
+def run(out: Console, name: str, recipe: Recipe) -> None:
+    """Runs all seeds of a recipe and writes its result, unless that is there."""
+    if read_result(result_path(name), recipe) is not None:
+        return
+    runs = {}
+    for seed in recipe.seeds:
+        out.print(f"{name}: seed {seed}, about {recipe.minutes:g} minutes")
+        runs[seed] = run_seed(name, recipe, seed, CACHE)
+    write_result(result_path(name), recipe, runs)
+
+
+def result_path(name: str) -> Path:
+    """Where a recipe's result is kept."""
+    return RESULTS / f"{name}.json"
+
+
+def table(recipes: dict[str, Recipe], results: dict[str, Result | None]) -> Table:
+    """Expected, got and verdict, for the eye."""
+    found = Table(*Row._fields)
+    for name, recipe in recipes.items():
+        for row in rows(name, recipe, results[name]):
+            found.add_row(*row)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
