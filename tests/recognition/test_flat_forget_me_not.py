@@ -25,6 +25,7 @@ def recogniser(
     update_period_steps: int = 1,
     max_contexts: int = 10,
     debounce_windows: int = 1,
+    min_visit_steps: int = 0,
 ) -> FlatForgetMeNot:
     return FlatForgetMeNot(
         bins=bins,
@@ -33,6 +34,8 @@ def recogniser(
         update_period_steps=update_period_steps,
         max_contexts=max_contexts,
         debounce_windows=debounce_windows,
+        new_debounce_windows=debounce_windows,
+        min_visit_steps=min_visit_steps,
     )
 
 
