@@ -48,9 +48,9 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
     The paper does not print ``bins`` and ``prior``. Under a random policy the defaults
     tell all 19 games of its pool apart, and split only those with quite different
     screens: krull (rooms), enduro (times of day) and, with one environment, riverraid
-    (width of the river). Fewer bins or a larger prior merge games on a black
-    background: ``prior`` must be well below ``1 / bins`` for the untrained hold-out to
-    learn a new screen from the first frames of a window.
+    (width of the river); ``min_visit_steps`` unites those. Fewer bins or a larger prior
+    merge games on a black background: ``prior`` must be well below ``1 / bins`` for the
+    untrained hold-out to learn a new screen from the first frames of a window.
 
     Attributes:
         bins: Grey bins of a pixel, 2 to 256.

@@ -15,7 +15,7 @@ class Visits:
     of day. What tells them from other games is time: a task is visited for long, and
     the screens of one game alternate. So where a task is left and returned to within
     ``min_visit_steps``, what came between was no visit of another task, but part of
-    this one, unless it is known as a task of its own by an earlier visit of that length.
+    this one, unless an earlier visit of that length showed it to be a task of its own.
 
     Unlike the papers, where each model is a context of its own. They do visit games for
     "extended periods", and let switches become ever rarer (Kirkpatrick et al. (2017)).
@@ -61,9 +61,7 @@ class Visits:
         unseen = np.arange(len(self._tasks), screens)
         return np.append(self._tasks, unseen)[:screens]
 
-    def pooled(
-        self, posterior: Float64[np.ndarray, "D"]
-    ) -> Float64[np.ndarray, "D"]:
+    def pooled(self, posterior: Float64[np.ndarray, "D"]) -> Float64[np.ndarray, "D"]:
         """The probability of each task, given each screen's; what is unknown last.
 
         A number that has become part of another task has none.
