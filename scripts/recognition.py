@@ -4,6 +4,8 @@ Run from the repository's root; cases take from minutes to hours:
 
     python scripts/recognition.py hard --seeds 0
     python scripts/recognition.py one_environment eight_environments sticky
+
+What else stands there overrides the config, as for ``clrl recognise``.
 """
 
 import argparse
@@ -40,9 +42,11 @@ RECOGNISERS = {
 }
 
 
-def run_case(case: str, recogniser: str, seed: int) -> Path:
+def run_case(
+    case: str, recogniser: str, seed: int, further: Sequence[str], results: Path
+) -> Path:
     """Runs one case under a random policy and writes its measures."""
-    overrides = [*CASES[case], *RECOGNISERS[recogniser], "--seed", str(seed)]
+    overrides = [*CASES[case], *RECOGNISERS[recogniser], *further, "--seed", str(seed)]
     config = config_file.read_game_config(find_config("atari/games19"), overrides)
     stream = recognise(config, None, SilentListener())
     result = {
@@ -57,23 +61,29 @@ def run_case(case: str, recogniser: str, seed: int) -> Path:
             zip(stream.games, stream.contingency().tolist(), strict=True)
         ),
     }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{case}-{recogniser}-seed{seed}.json"
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / f"{case}-{recogniser}-seed{seed}.json"
     path.write_text(json.dumps(result) + "\n", encoding="utf-8")
     return path
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the cases that are named, for each recogniser and seed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("cases", nargs="+", choices=list(CASES))
-    parser.add_argument("--recognisers", nargs="+", default=list(RECOGNISERS))
+    parser.add_argument(
+        "--recognisers", nargs="+", choices=list(RECOGNISERS), default=list(RECOGNISERS)
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    options = parser.parse_args(arguments)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options, further = parser.parse_known_args(arguments)
     for case in options.cases:
         for seed in options.seeds:
             for recogniser in options.recognisers:
-                print(run_case(case, recogniser, seed), flush=True)
+                path = run_case(case, recogniser, seed, further, options.results)
+                print(path, flush=True)
 
 
 if __name__ == "__main__":
