@@ -12,6 +12,10 @@ from typing import Literal
 from clrl.checks import check_at_least, check_positive, check_share
 from clrl.config_common import CommonConfig
 from clrl.errors import ConfigError, unknown_name
+from clrl.recognition.recognisers import (
+    FlatForgetMeNotRecogniser,
+    ForgetMeNotRecogniser,
+)
 from clrl.rl.network import ARCHITECTURES
 from clrl.summary import Measure
 
@@ -228,6 +232,22 @@ class RunConfig(CommonConfig):
             raise ConfigError(
                 f"games must differ, got {', '.join(repeated)} more than once; use "
                 "sequence.visits_per_game to let games return."
+            )
+        self._check_visits_are_long_enough()
+
+    def _check_visits_are_long_enough(self) -> None:
+        recogniser = self.recogniser
+        if not isinstance(
+            recogniser, FlatForgetMeNotRecogniser | ForgetMeNotRecogniser
+        ):
+            return
+        steps_of_each = self.sequence.visit_steps // self.sequence.num_envs
+        if recogniser.min_visit_steps > steps_of_each:
+            raise ConfigError(
+                "recogniser.min_visit_steps must be at most the steps of each "
+                f"environment in a visit, {steps_of_each}, or games that return are "
+                f"taken for one; got {recogniser.min_visit_steps}: lower it, or raise "
+                "sequence.visit_steps."
             )
 
     @property

@@ -95,6 +95,22 @@ def test_games_are_some_and_differ(games: tuple[str, ...]) -> None:
         RunConfig(games=games)
 
 
+@pytest.mark.parametrize("name", ["flat_fmn", "fmn"])
+def test_visits_are_as_long_as_the_recogniser_takes_them_to_be(name: str) -> None:
+    sequence = SequenceConfig(visit_steps=800, num_envs=8)
+    RunConfig(
+        games=("pong",),
+        sequence=sequence,
+        recogniser=RECOGNISERS[name](min_visit_steps=100),  # type: ignore[call-arg]
+    )
+    with pytest.raises(ConfigError, match=r"at most .* 100, .* got 101: lower it"):
+        RunConfig(
+            games=("pong",),
+            sequence=sequence,
+            recogniser=RECOGNISERS[name](min_visit_steps=101),  # type: ignore[call-arg]
+        )
+
+
 def test_an_unknown_game_is_refused_with_the_nearest_names() -> None:
     with pytest.raises(ConfigError, match="did you mean space_invaders"):
         check_games(["pong", "SpaceInvaders"], ["pong", "space_invaders", "breakout"])

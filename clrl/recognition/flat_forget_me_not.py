@@ -11,6 +11,7 @@ from clrl.recognition.pixel_model import (
     grey_bins,
 )
 from clrl.recognition.sampling import FrameSampling
+from clrl.recognition.visits import Visits
 from clrl.types import TaskId
 
 
@@ -56,17 +57,21 @@ class FlatForgetMeNot:
     is ``1 / (t + 1)`` (Kirkpatrick et al. (2017), supplement; the "flat" variant of
     Milan et al. (2016)).
 
-    Of ``N`` parallel environments one frame is used at each update (``FrameSampling``).
+    Parallel environments take turns to show a frame for each update
+    (``FrameSampling``).
 
     Args:
         bins: ``K``, grey bins of a pixel, 2 to 256.
         prior: ``a0``, pseudo-counts of each bin.
         window_updates: Model updates in a window.
         update_period_steps: Agent decisions, summed over environments, for each model
-            update; but at most one update is made in a call of ``observe``.
+            update.
         max_contexts: At this number the hold-out cannot win any more.
         debounce_windows: A change of label waits until its context has won this many
             further windows in a row.
+        new_debounce_windows: The same for the hold-out, before it is a new context.
+        min_visit_steps: Screens that alternate faster are one task (``Visits``), calls
+            of ``observe``; 0: each model is a context of its own.
     """
 
     def __init__(
@@ -78,10 +83,13 @@ class FlatForgetMeNot:
         update_period_steps: int,
         max_contexts: int,
         debounce_windows: int = 0,
+        new_debounce_windows: int = 0,
+        min_visit_steps: int = 0,
     ) -> None:
         self._window_updates = window_updates
         self._max_contexts = max_contexts
         self._debounce_windows = debounce_windows
+        self._new_debounce_windows = new_debounce_windows
 
         # The last model is always the hold-out. It never learns: what it would have
         # learnt within a window is in the prequential likelihood.
@@ -91,8 +99,9 @@ class FlatForgetMeNot:
         self._log_posterior = np.log(np.full(2, 0.5))
         self._window: list[np.ndarray] = []
         self._sampling = FrameSampling(update_period_steps)
+        self._visits = Visits(min_visit_steps)
         self._windows = 0
-        self._label = 0
+        self._screen = 0
         self._candidate = 0
         self._wins = 0
 
@@ -104,7 +113,7 @@ class FlatForgetMeNot:
     @property
     def posterior(self) -> Float64[np.ndarray, "C"]:
         """The probability of each context after the last window, the hold-out last."""
-        return np.asarray(np.exp(self._log_posterior))
+        return self._visits.pooled(np.exp(self._log_posterior))
 
     def observe(self, observation: UInt8[np.ndarray, "N H W"]) -> TaskId:
         """The label after the newest frame of each environment.
@@ -117,7 +126,7 @@ class FlatForgetMeNot:
             if len(self._window) == self._window_updates:
                 self._close(np.stack(self._window))
                 self._window = []
-        return self._label
+        return self._visits.follow(self._screen)
 
     def _close(self, window: UInt8[np.ndarray, "W P"]) -> None:
         self._windows += 1
@@ -131,15 +140,17 @@ class FlatForgetMeNot:
     def _select(self, winner: int, window: UInt8[np.ndarray, "W P"]) -> None:
         self._wins = self._wins + 1 if winner == self._candidate else 1
         self._candidate = winner
-        if winner != self._label and self._wins <= self._debounce_windows:
+        is_new = winner == self.contexts
+        waits = self._new_debounce_windows if is_new else self._debounce_windows
+        if winner != self._screen and self._wins <= waits:
             # Unlike the paper: while a change is in doubt no model keeps the window, so
             # that a flash or a window that straddles a switch spoils none.
             return
         self._models.update(winner, window)
-        if winner == self.contexts:
+        if is_new:
             self._models.append_untrained()
             self._log_posterior = np.append(self._log_posterior, -np.inf)
-        self._label = winner
+        self._screen = winner
 
     def recognise(self, observations: UInt8[np.ndarray, "T N H W"]) -> TaskId:
         """The context under which the frames are most probable, all models frozen.
@@ -148,7 +159,8 @@ class FlatForgetMeNot:
         """
         frames = grey_bins(self._sampling.of(observations), self._models.bins)
         log_likelihood = self._models.log_likelihood(frames)
-        return int(np.argmax(log_likelihood[: self.contexts]))
+        best = int(np.argmax(log_likelihood[: self.contexts]))
+        return int(self._visits.tasks(self.contexts)[best])
 
     def expected_screens(self) -> Float64[np.ndarray, "C 42 42"]:
         """What each context's model expects to see: mean grey levels, 0 to 255."""
@@ -166,7 +178,7 @@ class FlatForgetMeNot:
         progress = [
             self._sampling.steps,
             self._windows,
-            self._label,
+            self._screen,
             self._candidate,
             self._wins,
         ]
@@ -176,7 +188,7 @@ class FlatForgetMeNot:
             "log_posterior": self._log_posterior.copy(),
             "window": window,
             "progress": np.array(progress, np.int64),
-        }
+        } | self._visits.state_dict()
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Continues from a saved state, to the same labels as without the interruption.
@@ -194,8 +206,9 @@ class FlatForgetMeNot:
         self._models.updates = state["updates"].copy()
         self._log_posterior = state["log_posterior"].copy()
         self._window = list(state["window"].copy())
-        steps, windows, label, candidate, wins = state["progress"].tolist()
+        steps, windows, screen, candidate, wins = state["progress"].tolist()
         self._sampling.steps = steps
         self._sampling.used = windows * self._window_updates + len(self._window)
-        self._windows, self._label = windows, label
+        self._windows, self._screen = windows, screen
         self._candidate, self._wins = candidate, wins
+        self._visits.load_state_dict(state)

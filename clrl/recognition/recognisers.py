@@ -48,21 +48,25 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
     The paper does not print ``bins`` and ``prior``. Under a random policy the defaults
     tell all 19 games of its pool apart, and split only those with quite different
     screens: krull (rooms), enduro (times of day) and, with one environment, riverraid
-    (width of the river). Fewer bins or a larger prior merge games on a black
-    background: ``prior`` must be well below ``1 / bins`` for the untrained hold-out to
-    learn a new screen from the first frames of a window.
+    (width of the river); ``min_visit_steps`` unites those. Fewer bins or a larger prior
+    merge games on a black background: ``prior`` must be well below ``1 / bins`` for the
+    untrained hold-out to learn a new screen from the first frames of a window.
 
     Attributes:
         bins: Grey bins of a pixel, 2 to 256.
         prior: Dirichlet pseudo-counts of each bin.
         window_updates: Model updates in a window (table S2: 4).
         update_period_steps: Agent decisions, summed over parallel environments, for
-            each model update, but at most one in a step of the vector environment
-            (table S2: 4).
+            each model update (table S2: 4).
         max_contexts: No more contexts than this are made (paper: no limit); the default
             is as many as a network has gains and biases for.
-        debounce_windows: Further windows in a row that a new label must win before it
-            is given out (paper: 0).
+        debounce_windows: Further windows in a row that another context must win before
+            its label is given out (paper: 0).
+        new_debounce_windows: Further windows in a row that the hold-out must win before
+            it is a new context (paper: 0).
+        min_visit_steps: Where a task is left and returned to within so many steps of
+            the vector environment, the screens between are one task with it (paper: 0,
+            off). No visit may be shorter: games that alternate faster become one task.
     """
 
     bins: int = 32
@@ -72,8 +76,11 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
     max_contexts: int = 32
     # Unlike the paper (0): a window that straddles a switch, or in which the screen
     # flashes, fits no trained model, so the hold-out wins it and a false context is
-    # made: one for three games in six visits, none with 1 or more.
-    debounce_windows: int = 2
+    # made. Some flashes last two windows, and a false context that looks like several
+    # games is worse than a late one.
+    debounce_windows: int = 1
+    new_debounce_windows: int = 2
+    min_visit_steps: int = 0
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -87,6 +94,8 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
         _require("flat_fmn: update_period_steps", self.update_period_steps, least=1)
         _require("flat_fmn: max_contexts", self.max_contexts, least=1)
         _require("flat_fmn: debounce_windows", self.debounce_windows, least=0)
+        _require("flat_fmn: new_debounce_windows", self.new_debounce_windows, least=0)
+        _require("flat_fmn: min_visit_steps", self.min_visit_steps, least=0)
 
     def build(self, current_task: Callable[[], TaskId]) -> TaskRecogniser:
         """A recogniser that has seen nothing yet."""
@@ -98,6 +107,8 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
             update_period_steps=self.update_period_steps,
             max_contexts=self.max_contexts,
             debounce_windows=self.debounce_windows,
+            new_debounce_windows=self.new_debounce_windows,
+            min_visit_steps=self.min_visit_steps,
         )
 
 
@@ -121,6 +132,7 @@ class ForgetMeNotRecogniser(RecogniserConfig):
         max_contexts: No more contexts than this are made.
         debounce_updates: Further updates in a row that a new label must win before it
             is given out.
+        min_visit_steps: As for ``flat_fmn``.
     """
 
     bins: int = 32
@@ -129,6 +141,7 @@ class ForgetMeNotRecogniser(RecogniserConfig):
     update_period_steps: int = 4
     max_contexts: int = 32
     debounce_updates: int = 2
+    min_visit_steps: int = 0
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -147,6 +160,7 @@ class ForgetMeNotRecogniser(RecogniserConfig):
         _require("fmn: update_period_steps", self.update_period_steps, least=1)
         _require("fmn: max_contexts", self.max_contexts, least=1)
         _require("fmn: debounce_updates", self.debounce_updates, least=0)
+        _require("fmn: min_visit_steps", self.min_visit_steps, least=0)
 
     def build(self, current_task: Callable[[], TaskId]) -> TaskRecogniser:
         """A recogniser that has seen nothing yet."""
@@ -158,6 +172,7 @@ class ForgetMeNotRecogniser(RecogniserConfig):
             update_period_steps=self.update_period_steps,
             max_contexts=self.max_contexts,
             debounce_updates=self.debounce_updates,
+            min_visit_steps=self.min_visit_steps,
         )
 
 

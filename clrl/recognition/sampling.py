@@ -11,8 +11,7 @@ class FrameSampling:
     one after the other differ as much as they can.
 
     Args:
-        period_steps: Agent decisions, summed over environments, for each frame used;
-            but at most one frame of each call is.
+        period_steps: Agent decisions, summed over environments, for each frame used.
     """
 
     def __init__(self, period_steps: int) -> None:
@@ -23,25 +22,24 @@ class FrameSampling:
     def take(
         self, observation: UInt8[np.ndarray, "N H W"]
     ) -> UInt8[np.ndarray, "n H W"]:
-        """The frame to use of the newest of each environment, or none."""
+        """The frames to use of the newest of each environment; often none."""
         environments = len(observation)
-        is_due = self._is_due(self.steps, environments)
+        uses = self._uses(self.steps, environments)
+        turns = (self.used + np.arange(uses)) % environments
         self.steps += environments
-        if not is_due:
-            return observation[:0]
-        turn = self.used % environments
-        self.used += 1
-        return observation[turn : turn + 1]
+        self.used += uses
+        return observation[turns]
 
     def of(
         self, observations: UInt8[np.ndarray, "T N H W"]
     ) -> UInt8[np.ndarray, "n H W"]:
         """The frames to use of a whole stretch of calls, counted from its beginning."""
         calls, environments = observations.shape[:2]
-        due = [t for t in range(calls) if self._is_due(t * environments, environments)]
-        turns = np.arange(len(due)) % environments
-        return np.asarray(observations[due, turns])
+        uses = [self._uses(call * environments, environments) for call in range(calls)]
+        used_calls = np.repeat(np.arange(calls), uses)
+        turns = np.arange(len(used_calls)) % environments
+        return np.asarray(observations[used_calls, turns])
 
-    def _is_due(self, steps: int, environments: int) -> bool:
-        """Whether a use falls on one of the next ``environments`` decisions."""
-        return -steps % self._period_steps < environments
+    def _uses(self, steps: int, environments: int) -> int:
+        """How many uses fall on the next ``environments`` decisions."""
+        return len(range(-steps % self._period_steps, environments, self._period_steps))

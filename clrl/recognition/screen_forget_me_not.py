@@ -8,6 +8,7 @@ from clrl.recognition.forget_me_not import ForgetMeNot
 from clrl.recognition.model_pool import ContextPool
 from clrl.recognition.pixel_model import expected_screen, grey_bins
 from clrl.recognition.sampling import FrameSampling
+from clrl.recognition.visits import Visits
 from clrl.types import TaskId
 
 
@@ -40,6 +41,7 @@ class ScreenForgetMeNot:
         update_period_steps: int,
         max_contexts: int,
         debounce_updates: int = 0,
+        min_visit_steps: int = 0,
     ) -> None:
         self._density = PixelDirichlet(bins, prior)
         self._process = ForgetMeNot(
@@ -56,7 +58,8 @@ class ScreenForgetMeNot:
         )
         self._sampling = FrameSampling(update_period_steps)
         self._debounce_updates = debounce_updates
-        self._label = 0
+        self._visits = Visits(min_visit_steps)
+        self._screen = 0
         self._candidate = 0
         self._wins = 0
 
@@ -68,7 +71,7 @@ class ScreenForgetMeNot:
     @property
     def posterior(self) -> Float64[np.ndarray, "C"]:
         """The probability of each context after the last update, unknown ones last."""
-        return np.asarray(self._process.posterior()[0])
+        return self._visits.pooled(self._process.posterior()[0])
 
     def observe(self, observation: UInt8[np.ndarray, "N H W"]) -> TaskId:
         """The label after the newest frame of each environment.
@@ -78,15 +81,15 @@ class ScreenForgetMeNot:
         """
         for frame in self._sampling.take(observation):
             self._process.update(grey_bins(frame[None], self._density.bins))
-            self._follow(int(np.argmax(self.posterior)))
-        return self._label
+            self._follow(int(np.argmax(self._process.posterior()[0])))
+        return self._visits.follow(self._screen)
 
     def _follow(self, winner: int) -> None:
         self._wins = self._wins + 1 if winner == self._candidate else 1
         self._candidate = winner
         is_known = winner < self._process.pool.identities_given[0]
         if is_known and self._wins > self._debounce_updates:
-            self._label = winner
+            self._screen = winner
 
     def recognise(self, observations: UInt8[np.ndarray, "T N H W"]) -> TaskId:
         """The context under which the frames are most probable, all models frozen.
@@ -105,7 +108,8 @@ class ScreenForgetMeNot:
         if not len(known):
             return 0
         best = known[log_likelihood[known].argmax()]
-        return int(candidates.identities[0, best])
+        screen = int(candidates.identities[0, best])
+        return int(self._visits.tasks(screen + 1)[screen])
 
     def expected_screens(self) -> Float64[np.ndarray, "C 42 42"]:
         """What each context's model expects to see: mean grey levels, 0 to 255.
@@ -126,11 +130,15 @@ class ScreenForgetMeNot:
         progress = [
             self._sampling.steps,
             self._sampling.used,
-            self._label,
+            self._screen,
             self._candidate,
             self._wins,
         ]
-        return self._process.state_dict() | {"progress": np.array(progress, np.int64)}
+        return (
+            self._process.state_dict()
+            | self._visits.state_dict()
+            | {"progress": np.array(progress, np.int64)}
+        )
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Continues from a saved state, to the same labels as without the interruption.
@@ -139,6 +147,7 @@ class ScreenForgetMeNot:
             CheckpointError: If the state was saved with another number of bins.
         """
         self._process.load_state_dict(state)
-        steps, used, label, candidate, wins = state["progress"].tolist()
+        steps, used, screen, candidate, wins = state["progress"].tolist()
         self._sampling.steps, self._sampling.used = steps, used
-        self._label, self._candidate, self._wins = label, candidate, wins
+        self._screen, self._candidate, self._wins = screen, candidate, wins
+        self._visits.load_state_dict(state)

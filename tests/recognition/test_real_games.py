@@ -88,7 +88,7 @@ def test_each_game_is_one_context_and_its_return_is_noticed(
     # An update comes with each step of four environments, every fourth step of one.
     window = config.window_updates * config.update_period_steps // environments
     assert delays.min() > 0
-    assert delays.max() <= (2 + config.debounce_windows) * window
+    assert delays.max() <= (2 + config.new_debounce_windows) * window
     # A switch costs its delay, and nothing else is mislabelled.
     assert total - table.max(axis=1).sum() == delays.sum()
     assert adjusted_rand_index(table) > 0.7
