@@ -70,7 +70,8 @@ def test_the_report_of_a_run_shows_what_its_files_say(runs_dir: Path) -> None:
     assert "Finished: all 2 visits, 640 agent steps." in page.text
     assert f"updates {updates['facts']['updates']:,}" in page.text
     assert f"ACC {summary['acc']:.2f}" in page.text
-    assert page.tags.count("svg") == 2 + 3
+    # A curve for each game; forgetting, recognition, penalty, plasticity.
+    assert page.tags.count("svg") == 2 + 4
     for name in ("sequence.visit_steps 320", "rom_md5s.pong"):
         assert name in page.text
 
