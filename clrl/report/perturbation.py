@@ -154,7 +154,12 @@ def draw_perturbation(perturbation: Perturbation) -> Figure:
         axes.set_axis_off()
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=5 if columns > 1 else 3,
+        fontsize=8,
+        frameon=False,
     )
     return figure
 
