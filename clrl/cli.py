@@ -68,10 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A console script does not see the current folder, where a user's method may be.
     sys.path.append(str(Path.cwd()))
     options, overrides = make_parser().parse_known_args(arguments)
-    taking_keys = ("train", "reference", "recognise", "overlap")
-    if overrides and options.command not in taking_keys:
-        err.print(f"clrl: unexpected {' '.join(overrides)}", highlight=False)
-        return 2
     try:
         return _run(out, options, overrides)
     except ConfigError as error:
@@ -83,14 +79,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(out: Console, options: argparse.Namespace, overrides: list[str]) -> int:
-    if options.command == "train":
-        return _train(out, options, overrides)
-    if options.command == "reference":
-        return _reference(out, options, overrides)
-    if options.command == "recognise":
-        return _recognise(out, options, overrides)
-    if options.command == "overlap":
-        return _overlap(out, options, overrides)
+    taking_keys = {
+        "train": _train,
+        "reference": _reference,
+        "recognise": _recognise,
+        "overlap": _overlap,
+    }
+    if options.command in taking_keys:
+        return taking_keys[options.command](out, options, overrides)
+    if overrides:
+        raise ConfigError(f"unexpected {' '.join(overrides)}")
     commands = {
         "evaluate": _evaluate,
         "watch": _watch,

@@ -1,6 +1,8 @@
 """Config files and command lines as one thing: ``{"agent.gamma": "0.99", ...}``."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -30,6 +32,12 @@ def read_yaml(path: Path) -> object:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"cannot read the config {path}: {reason}") from None
+
+
+def digest_of(texts: Mapping[str, str]) -> str:
+    """Twelve hexadecimal digits that stand for these values, in whatever order."""
+    text = json.dumps(dict(texts), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def texts_of_file(path: Path) -> Texts:

@@ -10,7 +10,7 @@ from rich.table import Table
 from clrl import run_supervised
 from clrl.config_supervised import SupervisedRunConfig
 from clrl.continual.methods import EWC
-from clrl.continual.state import split_state
+from clrl.continual.penalty import QuadraticPenalty
 from clrl.errors import ConfigError
 from clrl.evaluation.fisher_overlap import overlap_by_layer
 from clrl.progress import Listener
@@ -83,14 +83,11 @@ def _overlaps(config: SupervisedRunConfig) -> dict[str, float]:
     """The overlap of the two tasks' Fishers by layer, after training on both."""
     trainer = run_supervised.make_trainer(config)
     trainer.learn(SilentObserver())
-    anchors = split_state(trainer.learner.method.penalty.state_dict(), ("0", "1"))
-    fishers = [
-        {
-            name: tensor.cpu().numpy()
-            for name, tensor in split_state(anchor, ("parameters", "importance"))[
-                "importance"
-            ].items()
-        }
-        for anchor in anchors.values()
-    ]
+    penalty = trainer.learner.method.penalty
+    assert isinstance(penalty, QuadraticPenalty)
+    fishers = []
+    for task in (0, 1):
+        importance = penalty.importance(task)
+        assert importance is not None
+        fishers.append({name: f.cpu().numpy() for name, f in importance.items()})
     return overlap_by_layer(*fishers)

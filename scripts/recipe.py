@@ -1,7 +1,5 @@
 """A recipe: what is run to reproduce a published number, and what counts as reached."""
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ import jsonargparse
 from clrl.config_library import find_config, flat
 from clrl.config_texts import (
     Texts,
+    digest_of,
     merged,
     read_yaml,
     texts_of_arguments,
@@ -104,8 +103,7 @@ class Recipe:
     @property
     def identity(self) -> str:
         """A hash of ``settings``: a result of other settings is not this recipe's."""
-        text = json.dumps(self.settings, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return digest_of(self.settings)
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -13,13 +13,12 @@ seeds that there are. Only runs at their end count.
 """
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from clrl.config_texts import merged
+from clrl.config_texts import digest_of, merged
 from clrl.errors import ClrlError
 from clrl.report.finished_run import (
     FinishedRun,
@@ -142,5 +141,4 @@ def _stem(config: Texts, game: str) -> str:
     texts = merged(dict(config), _alone(game))
     left_out = (*NOT_IN_RESULTS, "seed")
     results = {key: text for key, text in texts.items() if key not in left_out}
-    digest = hashlib.sha256(json.dumps(results, sort_keys=True).encode()).hexdigest()
-    return f"{game}-{digest[:12]}-seed"
+    return f"{game}-{digest_of(results)}-seed"
