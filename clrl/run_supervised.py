@@ -6,7 +6,7 @@ from contextlib import closing
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from clrl import config_file
+from clrl import allocator, config_file
 from clrl.checkpoint import read_checkpoint, write_checkpoint
 from clrl.config_supervised import SupervisedRunConfig, TrainingConfig
 from clrl.continual.learner import ContinualLearner
@@ -49,6 +49,7 @@ def train(
             where the run was is kept.
         KeyboardInterrupt: After a checkpoint of where the run was.
     """
+    allocator.keep_freed_memory()
     # Dropout draws from torch's global generator.
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)

@@ -152,7 +152,7 @@ class MLP(ContinualNetwork):
         """Logits of ``inputs`` [B, ...]; bytes are scaled from 0..255 to 0..1."""
         x = inputs.flatten(1).float()
         if inputs.dtype == torch.uint8:
-            x = x / 255
+            x = x.div_(255)  # it is a copy: bytes were turned into floats
         x = self.input_dropout(x)
         *hidden, last = self.layers
         for layer in hidden:
