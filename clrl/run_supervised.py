@@ -196,6 +196,7 @@ def make_network(config: SupervisedRunConfig, stream: TaskStream) -> MLP:
             task_input=config.network.task_input,
             task_hidden=config.network.task_hidden,
             task_head=config.network.task_head,
+            task_layers_copied=config.network.task_layers_copied,
             max_tasks=config.network.max_tasks,
             mask=ClassMask(allowed) if config.stream.told_tasks else None,
         )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from clrl.continual.network import ContinualNetwork, TaskOwned
 from clrl.errors import ConfigError
+from clrl.types import TaskId
 
 MASKED = -1e4
 """The logit of a class that may not be answered: its probability is exactly 0.
@@ -49,6 +50,10 @@ class TaskLinear(TaskOwned):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(features, outputs) for _ in range(tasks))
         self._outputs = outputs
+
+    def copy(self, source: TaskId, to: TaskId) -> None:
+        """Gives task ``to`` the weights and biases that ``source`` has now."""
+        self.layers[to].load_state_dict(self.layers[source].state_dict())
 
     def forward(
         self, x: Float[Tensor, "B F"], task: Int64[Tensor, "B"]
@@ -108,6 +113,7 @@ class MLP(ContinualNetwork):
         task_input: bool = False,
         task_hidden: bool = False,
         task_head: bool = False,
+        task_layers_copied: bool = False,
         max_tasks: int = 1,
         mask: nn.Module | None = None,
     ) -> None:
@@ -123,6 +129,8 @@ class MLP(ContinualNetwork):
             task_input: Whether each task owns its first layer.
             task_hidden: Whether each task owns the layers between first and last.
             task_head: Whether each task owns its last layer.
+            task_layers_copied: Whether a task's own layers begin as a copy of those of
+                the task before.
             max_tasks: Tasks that may own layers.
             mask: Of the logits, by task; None: ``AllClasses``.
         """
@@ -146,6 +154,7 @@ class MLP(ContinualNetwork):
         self.mask = AllClasses() if mask is None else mask
         owns_layers = any(isinstance(layer, TaskLinear) for layer in self.layers)
         self._max_tasks = max_tasks if owns_layers else None
+        self._task_layers_copied = task_layers_copied
         initialise(self, initialisation)
 
     def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B C"]:
@@ -160,7 +169,14 @@ class MLP(ContinualNetwork):
         logits: Tensor = self.mask(_applied(last, x, task), task)
         return logits
 
-    def require_room(self, task: int) -> None:
+    def begin(self, task: TaskId, after: TaskId) -> None:
+        """Prepares for ``task``, never met before, which follows the task ``after``."""
+        if self._task_layers_copied:
+            for layer in self.layers:
+                if isinstance(layer, TaskLinear):
+                    layer.copy(after, task)
+
+    def require_room(self, task: TaskId) -> None:
         """Checks that the network can serve ``task``, counted from 0.
 
         Raises:
