@@ -164,14 +164,18 @@ def make_learner(
     """A network with initial weights from the seed, its optimiser and its method."""
     network = make_network(config, stream).to(device)
     generator = torch.Generator(device).manual_seed(config.seed)
+    objective = CrossEntropy()
     domain = Domain[ExampleBatch](
-        statistics=STATISTICS, batch_type=ExampleBatch, generator=generator
+        statistics=STATISTICS,
+        batch_type=ExampleBatch,
+        objective=objective,
+        generator=generator,
     )
     max_grad_norm = config.training.max_grad_norm
     return ContinualLearner(
         network=network,
         optimizer=_optimizer(config.training, network),
-        objective=CrossEntropy(),
+        objective=objective,
         method=config.method.build(domain),
         max_grad_norm=float("inf") if max_grad_norm is None else max_grad_norm,
     )

@@ -1,6 +1,6 @@
 """Fully connected networks, parts of which each task may own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import prod
 from typing import Literal, TypeAlias
@@ -159,15 +159,43 @@ class MLP(ContinualNetwork):
 
     def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B C"]:
         """Logits of ``inputs`` [B, ...]; bytes are scaled from 0..255 to 0..1."""
+        *_, embedding = self._features(inputs, task)
+        return self.readout(embedding, task)
+
+    def activations(
+        self, inputs: Tensor, task: Int64[Tensor, "B"]
+    ) -> list[Float[Tensor, "B F ..."]]:
+        """What the hidden layers put out, past ReLU and dropout."""
+        _, *activations = self._features(inputs, task)
+        return activations
+
+    def readout(
+        self, embedding: Float[Tensor, "B F"], task: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B C"]:
+        """Logits for what the last hidden layer puts out."""
+        logits: Tensor = self.mask(_applied(self.layers[-1], embedding, task), task)
+        return logits
+
+    def readout_parameters(self) -> frozenset[str]:
+        """Those of the last layer; none without a hidden one."""
+        if len(self.layers) == 1:
+            return frozenset()
+        last = f"layers.{len(self.layers) - 1}."
+        return frozenset(n for n, _ in self.named_parameters() if n.startswith(last))
+
+    def _features(
+        self, inputs: Tensor, task: Int64[Tensor, "B"]
+    ) -> Iterator[Float[Tensor, "B F"]]:
+        """The scaled inputs, then the output of each hidden layer."""
         x = inputs.flatten(1).float()
         if inputs.dtype == torch.uint8:
             x = x.div_(255)  # it is a copy: bytes were turned into floats
         x = self.input_dropout(x)
-        *hidden, last = self.layers
+        yield x
+        *hidden, _ = self.layers
         for layer in hidden:
             x = self.hidden_dropout(torch.relu(_applied(layer, x, task)))
-        logits: Tensor = self.mask(_applied(last, x, task), task)
-        return logits
+            yield x
 
     def begin(self, task: TaskId, after: TaskId) -> None:
         """Prepares for ``task``, never met before, which follows the task ``after``."""

@@ -226,7 +226,7 @@ def test_a_sweep_is_drawn_in_order_from_what_was_run(tmp_path: Path) -> None:
     } | {"open": None}
     accuracy, forgetting = draw_sweep("mine", recipes, results).axes
     lines = {
-        container.get_label(): container.lines[0].get_xydata().tolist()
+        container.get_label(): np.asarray(container.lines[0].get_xydata())
         for container in accuracy.containers
         if isinstance(container, ErrorbarContainer)
     }

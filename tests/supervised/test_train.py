@@ -68,6 +68,7 @@ def trainer_of(
     domain = Domain[ExampleBatch](
         statistics=STATISTICS,
         batch_type=ExampleBatch,
+        objective=CrossEntropy(),
         generator=torch.Generator().manual_seed(0),
     )
     return Trainer(

@@ -16,7 +16,7 @@ from clrl.continual.importance import (
     Statistic,
     UnitMean,
 )
-from clrl.continual.learner import Method
+from clrl.continual.learner import Method, Objective
 from clrl.continual.memories import ExampleMemories
 from clrl.continual.memory import Retention
 from clrl.errors import ConfigError, unknown_name
@@ -38,11 +38,13 @@ class Domain(Generic[B]):
     Attributes:
         statistics: What parameters can matter for, by name; the first is the default.
         batch_type: The NamedTuple in which examples arrive.
+        objective: The loss of each example.
         generator: Of all randomness in the methods.
     """
 
     statistics: Mapping[str, Statistic[B]]
     batch_type: Callable[..., B]
+    objective: Objective[B]
     generator: torch.Generator
 
     def fisher_diagonal(
