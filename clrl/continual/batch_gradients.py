@@ -44,14 +44,12 @@ def batch_gradients(
 
 def _can_be_stacked(network: ContinualNetwork, batches: Sequence[B]) -> bool:
     """Whether it is worth a forward pass to see if all layers have been recorded."""
-    sizes = {len(batch.task) for batch in batches}
+    if len(batches) == 1 or len({len(batch.task) for batch in batches}) > 1:
+        return False
     owners = [m for m in network.modules() if any(True for _ in m.parameters(False))]
-    return (
-        len(batches) > 1
-        and len(sizes) == 1
-        and all(type(m) in RULES and RULES[type(m)].stacked for m in owners)
-        and len(network.shared_parameters()) == len(list(network.parameters()))
-    )
+    return all(type(m) in RULES and RULES[type(m)].stacked for m in owners) and len(
+        network.shared_parameters()
+    ) == len(list(network.parameters()))
 
 
 def _trained(network: ContinualNetwork) -> Parameters:
