@@ -22,8 +22,9 @@ from clrl.types import B, Parameters
 KERNEL_EPSILON = 1e-3
 """Bounds the weight of a stored example that equals the one that is shown."""
 
-COPIED_PARAMETERS = 2**24
-"""How many parameters the copies that are adapted at a time may have together."""
+COPIED_PARAMETERS = 2**21
+"""How many parameters the copies that are adapted at a time may have together: as many
+as stay in a processor's cache."""
 
 
 class Neighbours(NamedTuple):
@@ -151,10 +152,10 @@ class MemoryBasedAdaptation(Generic[B]):
         for _ in range(self._steps):
             gradient = gradient_of(theta, columns, weights)
             theta = {
-                name: p
-                - self._learning_rate * gradient[name]
-                - self._pull * (p - start[name])
-                for name, p in theta.items()
+                name: g.mul_(-self._learning_rate)
+                .add_(theta[name], alpha=1 - self._pull)
+                .add_(start[name], alpha=self._pull)
+                for name, g in gradient.items()
             }
         return theta
 
