@@ -110,6 +110,10 @@ class MLPConfig:
     task_head: bool = False
     """Whether each task owns the last layer (multi-headed)."""
 
+    task_layers_copied: bool = False
+    """Whether the layers that a new task owns begin as a copy of the previous task's,
+    not afresh (``finetune`` in the code of Lopez-Paz and Ranzato, 2017)."""
+
     max_tasks: int = 32
     """Tasks that there are own layers for; one more ends the run with an error."""
 
@@ -120,6 +124,11 @@ class MLPConfig:
         check_share("network.input_dropout", self.input_dropout)
         check_share("network.hidden_dropout", self.hidden_dropout)
         check_at_least("network.max_tasks", self.max_tasks, 1)
+        if self.task_layers_copied and not self.owns_layers:
+            raise ConfigError(
+                "network.task_layers_copied needs layers that tasks own, got none; "
+                "switch network.task_input, task_hidden or task_head on too."
+            )
 
     @property
     def owns_layers(self) -> bool:

@@ -6,7 +6,7 @@ from contextlib import closing
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from clrl import config_file
+from clrl import allocator, config_file
 from clrl.checkpoint import read_checkpoint, write_checkpoint
 from clrl.config_supervised import SupervisedRunConfig, TrainingConfig
 from clrl.continual.learner import ContinualLearner
@@ -49,6 +49,7 @@ def train(
             where the run was is kept.
         KeyboardInterrupt: After a checkpoint of where the run was.
     """
+    allocator.keep_freed_memory()
     # Dropout draws from torch's global generator.
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -163,14 +164,18 @@ def make_learner(
     """A network with initial weights from the seed, its optimiser and its method."""
     network = make_network(config, stream).to(device)
     generator = torch.Generator(device).manual_seed(config.seed)
+    objective = CrossEntropy()
     domain = Domain[ExampleBatch](
-        statistics=STATISTICS, batch_type=ExampleBatch, generator=generator
+        statistics=STATISTICS,
+        batch_type=ExampleBatch,
+        objective=objective,
+        generator=generator,
     )
     max_grad_norm = config.training.max_grad_norm
     return ContinualLearner(
         network=network,
         optimizer=_optimizer(config.training, network),
-        objective=CrossEntropy(),
+        objective=objective,
         method=config.method.build(domain),
         max_grad_norm=float("inf") if max_grad_norm is None else max_grad_norm,
     )
@@ -195,6 +200,7 @@ def make_network(config: SupervisedRunConfig, stream: TaskStream) -> MLP:
             task_input=config.network.task_input,
             task_hidden=config.network.task_hidden,
             task_head=config.network.task_head,
+            task_layers_copied=config.network.task_layers_copied,
             max_tasks=config.network.max_tasks,
             mask=ClassMask(allowed) if config.stream.told_tasks else None,
         )

@@ -56,6 +56,7 @@ class Effort:
         warm_up_steps: Agent steps before learning starts; they fill the memories.
         calls: Calls of whatever takes less than a second, in each turn.
         importance_batches: Batches of the importance, scaled up to 3,200 examples.
+        gem_tasks: Tasks of GEM's recipe, which has 20.
     """
 
     repetitions: int
@@ -63,13 +64,24 @@ class Effort:
     warm_up_steps: int
     calls: int
     importance_batches: int
+    gem_tasks: int
 
 
 FULL = Effort(
-    repetitions=5, steps=1_600, warm_up_steps=10_000, calls=50, importance_batches=100
+    repetitions=5,
+    steps=1_600,
+    warm_up_steps=10_000,
+    calls=50,
+    importance_batches=100,
+    gem_tasks=20,
 )
 QUICK = Effort(
-    repetitions=3, steps=320, warm_up_steps=1_000, calls=10, importance_batches=10
+    repetitions=3,
+    steps=320,
+    warm_up_steps=1_000,
+    calls=10,
+    importance_batches=10,
+    gem_tasks=3,
 )
 
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from recipe import Recipe, read_recipes
+from recipe_figure import draw_sweeps
 from recipe_page import Row, page, rows
 from recipe_results import Result, read_result, write_result
 from recipe_runs import run_seed
@@ -17,6 +18,7 @@ FOLDER = Path("recipes")
 CACHE = Path("runs/recipes")
 RESULTS = Path("docs/results/recipes")
 PAGE = Path("docs/recipes.md")
+PICTURES = Path("docs/pictures")
 
 
 def main() -> int:
@@ -43,6 +45,7 @@ def main() -> int:
         name: read_result(result_path(name), recipe)
         for name, recipe in everything.items()
     }
+    draw_sweeps(everything, results, PICTURES)
     PAGE.write_text(page(everything, results), encoding="utf-8")
     out.print(table(chosen, results))
     out.print(f"page  {PAGE}", highlight=False)

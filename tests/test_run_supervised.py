@@ -197,6 +197,8 @@ def test_a_recogniser_of_screens_is_refused_before_any_work() -> None:
 def test_too_few_layers_for_the_tasks_are_refused_before_any_work() -> None:
     with pytest.raises(ConfigError, match=r"network\.max_tasks must be at least 2"):
         changed(network=MLPConfig(task_head=True, max_tasks=1))
+    with pytest.raises(ConfigError, match="needs layers that tasks own"):
+        MLPConfig(task_layers_copied=True)
 
 
 def test_a_split_that_does_not_divide_is_refused_before_any_work() -> None:

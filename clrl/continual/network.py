@@ -33,6 +33,19 @@ class ContinualNetwork(nn.Module, abc.ABC):
         del inputs, task
         return []
 
+    def readout(
+        self, embedding: Float[Tensor, "B F"], task: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B A"]:
+        """The outputs for what the last hidden layer puts out, flattened.
+
+        Networks that do not override this have no embedding.
+        """
+        raise NotImplementedError
+
+    def readout_parameters(self) -> frozenset[str]:
+        """The names of the parameters that ``readout`` uses; none: no embedding."""
+        return frozenset()
+
     def shared_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that all tasks share: by name, all outside ``TaskOwned``."""
         owned = {

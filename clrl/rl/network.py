@@ -183,6 +183,26 @@ class QNetwork(ContinualNetwork):
         """What the convolutions and the fully connected layers but the last put out."""
         return list(self._outputs(inputs, task))[:-1]
 
+    def readout(
+        self, embedding: Float[Tensor, "B F"], task: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B A"]:
+        """Q-values for what the last hidden layer puts out."""
+        q_values: Tensor = self.task_parts[-1](
+            self.layers[-1](embedding), self._select(task)
+        )
+        return q_values
+
+    def readout_parameters(self) -> frozenset[str]:
+        """Those of the last layer with its gains and biases; none without others."""
+        if len(self.layers) == 1:
+            return frozenset()
+        last = len(self.layers) - 1
+        return frozenset(
+            name
+            for name, _ in self.named_parameters()
+            if name.startswith((f"layers.{last}.", f"task_parts.{last}."))
+        )
+
     def _outputs(
         self, inputs: Tensor, task: Int64[Tensor, "B"]
     ) -> Iterator[Float[Tensor, "B F ..."]]:
