@@ -11,8 +11,10 @@ from typing import Literal
 from clrl.checks import check_at_least, check_positive, check_share
 from clrl.config_common import CommonConfig
 from clrl.errors import ConfigError, unknown_name
+from clrl.recognition.image_recognisers import ImageRecogniserConfig
 from clrl.recognition.recognisers import (
     FlatForgetMeNotRecogniser,
+    ForgetMeNotRecogniser,
     OracleRecogniser,
 )
 from clrl.summary import Measure
@@ -171,16 +173,30 @@ class SupervisedRunConfig(CommonConfig):
                 "which one it is in, got another recogniser; set recogniser to oracle, "
                 "or stream.scenario to domain or class."
             )
-        if isinstance(self.recogniser, FlatForgetMeNotRecogniser):
+        if isinstance(
+            self.recogniser, FlatForgetMeNotRecogniser | ForgetMeNotRecogniser
+        ):
             raise ConfigError(
-                "flat_fmn models the screens of games (84x84 or 42x42 pixels), got the "
-                f"images of {self.dataset}; set recogniser to oracle or one_task."
+                "the recogniser models the screens of games, got the images of "
+                f"{self.dataset}; take one of clrl.recognition.image_recognisers."
             )
         owns_layers = self.network.owns_layers
+        self._check_contexts_have_room()
         if is_told and owns_layers and tasks > self.network.max_tasks:
             raise ConfigError(
                 f"network.max_tasks must be at least {tasks}, the number of tasks, got "
                 f"{self.network.max_tasks}; raise it."
+            )
+
+    def _check_contexts_have_room(self) -> None:
+        recogniser, network = self.recogniser, self.network
+        if not (isinstance(recogniser, ImageRecogniserConfig) and network.owns_layers):
+            return
+        if recogniser.max_contexts > network.max_tasks:
+            raise ConfigError(
+                "recogniser.max_contexts must be at most network.max_tasks, for each "
+                f"context owns layers, got {recogniser.max_contexts} and "
+                f"{network.max_tasks}; lower the one or raise the other."
             )
 
     @property

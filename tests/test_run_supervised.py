@@ -190,7 +190,7 @@ def test_tasks_that_must_be_told_need_the_oracle() -> None:
 
 
 def test_a_recogniser_of_screens_is_refused_before_any_work() -> None:
-    with pytest.raises(ConfigError, match="flat_fmn models the screens of games"):
+    with pytest.raises(ConfigError, match="models the screens of games"):
         changed(recogniser=FlatForgetMeNotRecogniser())
 
 
