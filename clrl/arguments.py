@@ -144,7 +144,7 @@ def _add_compare(commands: "Commands") -> None:
 def _add_recognise(commands: "Commands") -> None:
     recognise = commands.add_parser(
         "recognise",
-        help="run a config's recogniser over its games, without training",
+        help="run a config's recogniser over its stream, without training",
         usage="clrl recognise CONFIG [--agent RUN] [--key value ...]",
         allow_abbrev=False,
     )

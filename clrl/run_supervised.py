@@ -117,10 +117,7 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     device = _device(config.device)
-    dataset = DATASETS[config.dataset].load(config.data_dir).to(device)
-    if config.held_out_examples is not None:
-        dataset = dataset.holding_out(config.held_out_examples)
-    stream = make_stream(config, dataset)
+    stream = make_stream(config, load_dataset(config).to(device))
     return Trainer(
         stream=stream,
         learner=make_learner(config, stream, device),
@@ -131,6 +128,19 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
         ),
         seed=config.seed,
     )
+
+
+def load_dataset(config: SupervisedRunConfig) -> Dataset:
+    """What the tasks are made from, in the CPU's memory.
+
+    Raises:
+        DataError: A file of the data set is missing, altered, or cannot be fetched.
+        ConfigError: Fewer training examples than are to be held out.
+    """
+    dataset = DATASETS[config.dataset].load(config.data_dir)
+    if config.held_out_examples is None:
+        return dataset
+    return dataset.holding_out(config.held_out_examples)
 
 
 def make_stream(config: SupervisedRunConfig, dataset: Dataset) -> TaskStream:

@@ -51,7 +51,7 @@ class ImageRecogniser:
         self._wins = 0
         # The first images tell their shape.
         self._image_shape: tuple[int, ...] | None = None
-        self._window: Int32[np.ndarray, "S"] = np.zeros(0, np.int32)
+        self._window: Int32[np.ndarray, S] = np.zeros(0, np.int32)
 
     @property
     def contexts(self) -> int:
