@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, get_args, runtime_checkable
 
 from rich.console import Console
 from rich.live import Live
@@ -23,13 +23,13 @@ from rich.live import Live
 from clrl.arguments import make_parser
 from clrl.config_library import config_files, find_config
 from clrl.config_texts import texts_of_file
-from clrl.errors import ClrlError, ConfigError
+from clrl.errors import ClrlError, ConfigError, unknown_name
 from clrl.progress import Listener, LiveProgress, PlainProgress
 from clrl.run_directory import RunDirectory, run_stem
 
 if TYPE_CHECKING:
     from clrl.config_common import CommonConfig
-    from clrl.records import Evaluation
+    from clrl.records import Evaluation, Labelling, Relabelled
     from clrl.report.recognition import RecognisedStream
     from clrl.report.references import Reference
     from clrl.summary import RunDescription
@@ -50,8 +50,12 @@ class Runner(Protocol):
         ...
 
     def evaluate(
-        self, directory: RunDirectory, episodes: int | None, listener: Listener
-    ) -> list["Evaluation"]:
+        self,
+        directory: RunDirectory,
+        episodes: int | None,
+        listener: Listener,
+        also_under: "Sequence[Labelling] | None" = None,
+    ) -> list["Evaluation | Relabelled"]:
         """Scores all tasks with what was kept."""
         ...
 
@@ -285,9 +289,23 @@ def _evaluate(out: Console, options: argparse.Namespace) -> int:
 
     config = config_file.read_config(directory.config)
     with _listener(out) as listener:
-        scores = _runner(config).evaluate(directory, options.episodes, listener)
+        scores = _runner(config).evaluate(
+            directory, options.episodes, listener, _labellings(options.also_under)
+        )
     out.print(evaluation_table(scores, config.measure))
     return 0
+
+
+def _labellings(text: str | None) -> "list[Labelling] | None":
+    from clrl.records import Labelling
+
+    if text is None:
+        return None
+    known: tuple[Labelling, ...] = get_args(Labelling)
+    for name in text.split(","):
+        if name not in known:
+            raise unknown_name("label to score under", name, known)
+    return [labelling for labelling in known if labelling in text.split(",")]
 
 
 def _compare(out: Console, options: argparse.Namespace) -> int:

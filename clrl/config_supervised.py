@@ -17,6 +17,7 @@ from clrl.recognition.recognisers import (
     ForgetMeNotRecogniser,
     OracleRecogniser,
 )
+from clrl.records import Labelling
 from clrl.summary import Measure
 from clrl.supervised.data import DATASETS
 from clrl.supervised.network import Initialisation
@@ -149,6 +150,11 @@ class SupervisedRunConfig(CommonConfig):
     test_examples: int | None = None
     """Test examples of each task that accuracies are over, drawn once; null: all."""
 
+    also_under: tuple[Labelling, ...] = ()
+    """Labels besides the inferred one under which every task is scored again:
+    ``true_label`` (that of most of its training) and ``no_label`` (all classes may be
+    answered; not where tasks own layers)."""
+
     held_out_examples: int | None = None
     """To tune with: so many of the last training examples are not trained on but scored
     in place of the test set; null: the test set is scored."""
@@ -181,6 +187,11 @@ class SupervisedRunConfig(CommonConfig):
                 f"{self.dataset}; take one of clrl.recognition.image_recognisers."
             )
         owns_layers = self.network.owns_layers
+        if owns_layers and "no_label" in self.also_under:
+            raise ConfigError(
+                "without a label there is no network where tasks own layers, got "
+                "no_label in also_under; leave it out."
+            )
         self._check_contexts_have_room()
         if is_told and owns_layers and tasks > self.network.max_tasks:
             raise ConfigError(
