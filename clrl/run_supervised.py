@@ -1,6 +1,8 @@
 """Puts a supervised run together from its config, trains, and keeps what comes out."""
 
+import dataclasses
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 
 import torch
@@ -13,14 +15,14 @@ from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import Domain
 from clrl.errors import ClrlError, ConfigError, DivergenceError
 from clrl.progress import Listener
-from clrl.records import Evaluation, RecordWriter
+from clrl.records import Evaluation, Labelling, RecordWriter, Relabelled
+from clrl.relabelling import recorded_true_labels
 from clrl.run_directory import RunDirectory
 from clrl.seeding import stream_number
 from clrl.supervised.data import DATASETS, Dataset
-from clrl.supervised.evaluate import score_tasks
 from clrl.supervised.network import MLP, ClassMask
 from clrl.supervised.objective import STATISTICS, CrossEntropy
-from clrl.supervised.recorder import Recorder, describe, evaluation_record
+from clrl.supervised.recorder import Recorder, describe, evaluations
 from clrl.supervised.stream import (
     ExampleBatch,
     TaskStream,
@@ -63,7 +65,9 @@ def train(
             closing(SummaryWriter(str(directory.tensorboard))) as tensorboard,
             RecordWriter(directory.records) as writer,
         ):
-            recorder = Recorder(writer.write, tensorboard, listener)
+            recorder = Recorder(
+                writer.write, tensorboard, listener, also_under=config.also_under
+            )
             try:
                 trainer.learn(recorder)
             except DivergenceError:
@@ -75,17 +79,23 @@ def train(
 
 
 def evaluate(
-    directory: RunDirectory, episodes: int | None, listener: Listener
-) -> list[Evaluation]:
+    directory: RunDirectory,
+    episodes: int | None,
+    listener: Listener,
+    also_under: Sequence[Labelling] | None = None,
+) -> list[Evaluation | Relabelled]:
     """Scores all tasks of a run with its saved classifier.
 
     Args:
         directory: Of the run.
         episodes: Must be None: an accuracy is over the whole test set.
         listener: Is told each score.
+        also_under: Other labels than the inferred one to score under; by default as in
+            the run's config.
 
     Raises:
-        ConfigError: Episodes are asked for.
+        ConfigError: Episodes are asked for, or scores without a label although tasks
+            own layers.
         CheckpointError: There is no checkpoint, or it was altered.
         DataError: A file of the data set is missing, altered, or cannot be fetched.
     """
@@ -96,16 +106,27 @@ def evaluate(
         )
     config = config_file.read_config(directory.config)
     assert isinstance(config, SupervisedRunConfig)
+    if also_under is not None:
+        config = dataclasses.replace(config, also_under=tuple(also_under))
     trainer = make_trainer(config)
     load(trainer, directory)
     stream = trainer.stream
-    evaluations = []
-    for score in score_tasks(trainer):
-        listener.message(describe(score))
-        evaluations.append(
-            evaluation_record(score, stream.total_examples, len(stream.visits))
-        )
-    return evaluations
+    true_labels = (
+        recorded_true_labels(directory.records, config.task_names)
+        if config.also_under
+        else {}
+    )
+    found = []
+    for record in evaluations(
+        trainer,
+        stream.total_examples,
+        len(stream.visits),
+        config.also_under,
+        true_labels,
+    ):
+        found.append(record)
+        listener.message(describe(record))
+    return found
 
 
 def make_trainer(config: SupervisedRunConfig) -> Trainer:
@@ -118,10 +139,7 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     device = _device(config.device)
-    dataset = DATASETS[config.dataset].load(config.data_dir).to(device)
-    if config.held_out_examples is not None:
-        dataset = dataset.holding_out(config.held_out_examples)
-    stream = make_stream(config, dataset)
+    stream = make_stream(config, load_dataset(config).to(device))
     return Trainer(
         stream=stream,
         learner=make_learner(config, stream, device),
@@ -132,6 +150,19 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
         ),
         seed=config.seed,
     )
+
+
+def load_dataset(config: SupervisedRunConfig) -> Dataset:
+    """What the tasks are made from, in the CPU's memory.
+
+    Raises:
+        DataError: A file of the data set is missing, altered, or cannot be fetched.
+        ConfigError: Fewer training examples than are to be held out.
+    """
+    dataset = DATASETS[config.dataset].load(config.data_dir)
+    if config.held_out_examples is None:
+        return dataset
+    return dataset.holding_out(config.held_out_examples)
 
 
 def make_stream(config: SupervisedRunConfig, dataset: Dataset) -> TaskStream:

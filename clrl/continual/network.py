@@ -21,7 +21,10 @@ class ContinualNetwork(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
-        """The outputs for ``inputs`` [B, ...], each under its own task."""
+        """The outputs for ``inputs`` [B, ...], each under its own task.
+
+        Under ``NO_TASK`` they come from what all tasks share.
+        """
 
     def activations(
         self, inputs: Tensor, task: Int64[Tensor, "B"]

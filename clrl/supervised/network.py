@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from clrl.continual.network import ContinualNetwork, TaskOwned
 from clrl.errors import ConfigError
-from clrl.types import TaskId
+from clrl.types import NO_TASK, TaskId
 
 MASKED = -1e4
 """The logit of a class that may not be answered: its probability is exactly 0.
@@ -58,8 +58,17 @@ class TaskLinear(TaskOwned):
     def forward(
         self, x: Float[Tensor, "B F"], task: Int64[Tensor, "B"]
     ) -> Float[Tensor, "B O"]:
-        """Each example through its own task's layer."""
+        """Each example through its own task's layer.
+
+        Raises:
+            ConfigError: An example is of no task, which has no layer.
+        """
         present = torch.unique(task).tolist()
+        if NO_TASK in present:
+            raise ConfigError(
+                "each task owns this layer, got examples without a task; score them "
+                "under a label."
+            )
         if len(present) == 1:
             outputs: Tensor = self.layers[present[0]](x)
             return outputs
@@ -94,8 +103,12 @@ class ClassMask(nn.Module):
     def forward(
         self, logits: Float[Tensor, "B C"], task: Int64[Tensor, "B"]
     ) -> Float[Tensor, "B C"]:
-        """``logits``, those of the task's other classes at ``MASKED``."""
-        return logits.masked_fill(~self.allowed[task], MASKED)
+        """``logits``, those of the task's other classes at ``MASKED``.
+
+        Under ``NO_TASK`` all may be answered.
+        """
+        allowed = self.allowed[task] | (task == NO_TASK)[:, None]
+        return logits.masked_fill(~allowed, MASKED)
 
 
 class MLP(ContinualNetwork):

@@ -281,3 +281,35 @@ def test_the_command_runs_what_is_named_and_writes_the_page_of_all(
     monkeypatch.setattr("sys.argv", ["scripts/recipes", "third"])
     assert command.main() == 1
     assert "unknown recipe" in capsys.readouterr().out
+
+
+def test_a_recipe_that_fails_does_not_keep_the_others_from_running(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    line = "title: T\nsource: S\nminutes: 1\nseeds: [0]\n"
+    broken = line + "config: mnist/quickstart\noverrides: {training.passe: 1}\n"
+    (folder / "a_broken.yaml").write_text(broken)
+    patterns = (
+        line
+        + "overrides: {synapses: 50, repeats: 2}\nexpected: {ewc_snr_500: {value: 1}}\n"
+    )
+    (folder / "b_patterns.yaml").write_text(patterns)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name, path in (
+        ("FOLDER", folder),
+        ("CACHE", tmp_path / "cache"),
+        ("RESULTS", tmp_path / "results"),
+        ("PAGE", tmp_path / "page.md"),
+    ):
+        monkeypatch.setattr(command, name, path)
+    monkeypatch.setattr("sys.argv", ["scripts/recipes"])
+    assert command.main() == 1
+    assert "a_broken" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "results").iterdir()] == [
+        "b_patterns.json"
+    ]
+    assert "Not run" in (tmp_path / "page.md").read_text()
