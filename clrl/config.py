@@ -239,6 +239,7 @@ class RunConfig(CommonConfig):
                 f"games must differ, got {', '.join(repeated)} more than once; use "
                 "sequence.visits_per_game to let games return."
             )
+        self.method.check_tasks(len(self.games))
         self._check_visits_are_long_enough()
 
     def _check_visits_are_long_enough(self) -> None:

@@ -10,6 +10,14 @@ from typing import Literal
 
 from clrl.checks import check_at_least, check_positive, check_share
 from clrl.config_common import CommonConfig
+from clrl.continual.methods import (
+    EWC,
+    MAS,
+    METHODS,
+    LocalMAS,
+    ModeIMM,
+    OnlineEWC,
+)
 from clrl.errors import ConfigError, unknown_name
 from clrl.recognition.image_recognisers import ImageRecogniserConfig
 from clrl.recognition.recognisers import (
@@ -22,6 +30,9 @@ from clrl.summary import Measure
 from clrl.supervised.data import DATASETS
 from clrl.supervised.network import Initialisation
 from clrl.supervised.streams import STREAMS, StreamConfig
+
+WITHOUT_LABELS = (EWC, OnlineEWC, MAS, LocalMAS, ModeIMM)
+"""Methods whose importance can be taken of images alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +73,11 @@ class TrainingConfig:
     memory_examples: int = 10_000
     """Examples kept of each inferred task until it is left: those that its importance
     is averaged over. A uniform sample where there are more; our choice."""
+
+    importance_from: Literal["training", "test"] = "training"
+    """``training``: the importance of a task is taken of its training examples.
+    ``test``: of its test images, without their labels (Aljundi et al., 2018: what
+    matters for the data that will be met)."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
@@ -181,6 +197,7 @@ class SupervisedRunConfig(CommonConfig):
         if self.dataset not in DATASETS:
             raise unknown_name("data set", self.dataset, DATASETS)
         tasks = len(self.task_names)
+        self.method.check_tasks(tasks)
         is_told = isinstance(self.recogniser, OracleRecogniser)
         if self.stream.told_tasks and not is_told:
             raise ConfigError(
@@ -195,6 +212,7 @@ class SupervisedRunConfig(CommonConfig):
                 "the recogniser models the screens of games, got the images of "
                 f"{self.dataset}; take one of clrl.recognition.image_recognisers."
             )
+        self._check_importance_needs_no_labels(is_told)
         owns_layers = self.network.owns_layers
         if owns_layers and "no_label" in self.also_under:
             raise ConfigError(
@@ -217,6 +235,21 @@ class SupervisedRunConfig(CommonConfig):
                 "recogniser.max_contexts must be at most network.max_tasks, for each "
                 f"context owns layers, got {recogniser.max_contexts} and "
                 f"{network.max_tasks}; lower the one or raise the other."
+            )
+
+    def _check_importance_needs_no_labels(self, is_told: bool) -> None:
+        if self.training.importance_from == "training":
+            return
+        if not isinstance(self.method, WITHOUT_LABELS):
+            names = [n for n, cls in METHODS.items() if issubclass(cls, WITHOUT_LABELS)]
+            raise ConfigError(
+                "training.importance_from test is for methods that take an importance "
+                f"without labels, got another; use one of {', '.join(names)}."
+            )
+        if not is_told:
+            raise ConfigError(
+                "training.importance_from test needs to know which task's test images "
+                "are meant, got a recogniser that is not told; use the oracle."
             )
 
     @property

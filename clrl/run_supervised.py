@@ -147,6 +147,7 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
         memories=Memories(
             examples=config.training.memory_examples,
             batch_size=config.training.batch_size,
+            of_test=config.training.importance_from == "test",
         ),
         seed=config.seed,
     )

@@ -13,7 +13,7 @@ from clrl import records, run_supervised
 from clrl.checkpoint import read_checkpoint
 from clrl.config_file import describe
 from clrl.config_supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
-from clrl.continual.methods import EWC
+from clrl.continual.methods import EWC, METHODS
 from clrl.errors import CheckpointError, ConfigError, DataError, DivergenceError
 from clrl.progress import SilentListener
 from clrl.recognition.image_recognisers import FlatImageRecogniser
@@ -274,6 +274,22 @@ def test_too_few_layers_for_the_tasks_are_refused_before_any_work() -> None:
         changed(network=MLPConfig(task_head=True, max_tasks=1))
     with pytest.raises(ConfigError, match="needs layers that tasks own"):
         MLPConfig(task_layers_copied=True)
+
+
+def test_a_memory_smaller_than_the_tasks_is_refused_before_any_work() -> None:
+    with pytest.raises(ConfigError, match="at least 2, an example of each task, got 1"):
+        changed(method=METHODS["er"](examples=1))  # type: ignore[call-arg]
+
+
+def test_an_importance_of_test_images_is_for_told_methods_that_need_no_labels() -> None:
+    of_test = dataclasses.replace(TINY.training, importance_from="test")
+    changed(training=of_test, method=METHODS["mas"]())
+    with pytest.raises(ConfigError, match=r"without labels.*mas_local"):
+        changed(training=of_test, method=METHODS["er"]())
+    with pytest.raises(ConfigError, match="not told; use the oracle"):
+        changed(
+            training=of_test, method=METHODS["mas"](), recogniser=OneTaskRecogniser()
+        )
 
 
 def test_a_split_that_does_not_divide_is_refused_before_any_work() -> None:

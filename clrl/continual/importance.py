@@ -315,6 +315,9 @@ class LabelledBatch(Protocol):
         ...
 
 
+UNLABELLED = -1
+"""The label of an example whose class is not known."""
+
 LabelChoice: TypeAlias = Callable[[Tensor, Tensor, torch.Generator], Outcomes]
 """The labels a likelihood is averaged over, from logits [B, C] and data labels [B]."""
 
@@ -341,8 +344,17 @@ def sampled(
 def empirical(
     logits: Float[Tensor, "B C"], labels: Int64[Tensor, "B"], generator: torch.Generator
 ) -> Outcomes:
-    """The labels of the data."""
+    """The labels of the data.
+
+    Raises:
+        ConfigError: If the data have none.
+    """
     del generator
+    if bool((labels == UNLABELLED).any()):
+        raise ConfigError(
+            "the empirical Fisher needs the labels of the data, got data without; "
+            "choose an importance whose labels come from the model."
+        )
     return Outcomes(torch.ones_like(logits[:, 0])[None], labels[None])
 
 

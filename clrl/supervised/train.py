@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from clrl.continual.importance import UNLABELLED
 from clrl.continual.learner import ContinualLearner
 from clrl.errors import DivergenceError
 from clrl.metrics import Consolidated
@@ -81,10 +82,13 @@ class Memories:
     Attributes:
         examples: Examples of each label.
         batch_size: Of the batches that its importance is averaged over.
+        of_test: Whether the importance is of test images without labels; labels must
+            then be the true tasks' numbers.
     """
 
     examples: int
     batch_size: int
+    of_test: bool = False
 
 
 class Trainer:
@@ -195,7 +199,8 @@ class Trainer:
     def _leave(self, observer: Observer) -> None:
         if self.task not in self._samples:
             return
-        batches = self._samples[self.task].batches(self._memories.batch_size)
+        sample = self._test_sample() if self._memories.of_test else self._sample()
+        batches = sample.batches(self._memories.batch_size)
         metrics = self.learner.leave(self.task, batches)
         if metrics:
             values = {name: float(metric) for name, metric in metrics.items()}
@@ -221,7 +226,17 @@ class Trainer:
 
     def _sample(self) -> TaskSample:
         if self.task not in self._samples:
-            seed = int(generator_of(self._seed, "memory", self.task).integers(2**63))
-            generator = torch.Generator().manual_seed(seed)
-            self._samples[self.task] = TaskSample(self._memories.examples, generator)
+            self._samples[self.task] = self._empty_sample()
         return self._samples[self.task]
+
+    def _test_sample(self) -> TaskSample:
+        images, labels = self.stream.test(self.task)
+        unlabelled = Examples(images, torch.full_like(labels, UNLABELLED))
+        sample = self._empty_sample()
+        sample.add(ExampleBatch.of(unlabelled, self.task))
+        return sample
+
+    def _empty_sample(self) -> TaskSample:
+        seed = int(generator_of(self._seed, "memory", self.task).integers(2**63))
+        generator = torch.Generator().manual_seed(seed)
+        return TaskSample(self._memories.examples, generator)

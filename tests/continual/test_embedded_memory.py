@@ -121,9 +121,10 @@ def test_the_readout_of_the_last_activations_is_the_forward_pass(owned: bool) ->
         outputs = network(batch.inputs, batch.task)
         assert torch.equal(network.readout(embedding, batch.task), outputs)
         names = network.readout_parameters()
-        outputs.sum().backward()  # type: ignore[no-untyped-call]
+        outputs.sum().backward()
         network.zero_grad(set_to_none=True)
-        network.readout(embedding.detach(), batch.task).sum().backward()
+        read = network.readout(embedding.detach(), batch.task)
+        read.sum().backward()  # type: ignore[no-untyped-call]
         reached = {n for n, p in network.named_parameters() if p.grad is not None}
         assert reached == names
 

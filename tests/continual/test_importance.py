@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from clrl.continual.importance import (
+    UNLABELLED,
     FisherDiagonal,
     LabelChoice,
     LogLikelihood,
@@ -168,6 +169,14 @@ def test_the_gradient_of_a_batch_is_refused_where_it_is_zero_by_expectation() ->
         method.consolidation.leave(network, 0, batches)
     with pytest.raises(ValueError, match="at least one example"):
         method.consolidation.leave(network, 0, [])
+
+
+def test_the_empirical_fisher_of_data_without_labels_is_refused() -> None:
+    batch = toy_batch((5, 3))._replace(labels=torch.full((5,), UNLABELLED))
+    network = LinearNetwork(3, CLASSES)
+    with pytest.raises(ConfigError, match="needs the labels of the data"):
+        fisher(empirical)(network, [batch])
+    assert fisher(exact)(network, [batch])["fc.weight"].any()
 
 
 def test_linear_softmax_has_the_fisher_of_the_closed_form() -> None:

@@ -10,9 +10,11 @@ from clrl.continual.methods import (
     EWC,
     L2,
     METHODS,
+    ExperienceReplay,
     Finetune,
     MethodConfig,
     OnlineEWC,
+    PublishedRMA,
 )
 from clrl.continual.network import ContinualNetwork
 from clrl.errors import ConfigError
@@ -140,6 +142,18 @@ def test_knobs_out_of_range_are_refused_before_any_work(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         config.build(domain())
+
+
+@pytest.mark.parametrize("config", [ExperienceReplay, PublishedRMA])
+def test_one_memory_smaller_than_the_tasks_is_refused(
+    config: type[ExperienceReplay] | type[PublishedRMA],
+) -> None:
+    config(examples=20).check_tasks(20)
+    with pytest.raises(
+        ConfigError, match="at least 20, an example of each task, got 19"
+    ):
+        config(examples=19).check_tasks(20)
+    EWC().check_tasks(10**6)
 
 
 def test_own_task_active_reaches_the_penalty() -> None:

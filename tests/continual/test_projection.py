@@ -63,6 +63,20 @@ def test_the_dual_is_that_of_a_general_solver(K: int, P: int, seed: int) -> None
     assert value == pytest.approx(found.fun, rel=1e-4, abs=1e-4)
 
 
+@settings(deadline=None, max_examples=50)
+@given(tasks, parameters, seeds, st.sampled_from([0.0, MARGIN]))
+def test_the_dual_is_that_of_quadprog(K: int, P: int, seed: int, margin: float) -> None:
+    """The solver of the authors' code, which is GPL and only for this test."""
+    quadprog = pytest.importorskip("quadprog")
+    gradient, past = problem(K, P, seed)
+    gram, products = (past @ past.T).numpy(), (past @ gradient).numpy()
+    expected, *_ = quadprog.solve_qp(
+        gram + RIDGE * np.eye(K), -products, np.eye(K), np.full(K, margin)
+    )
+    ours = gem_dual(gram, products, margin=margin, ridge=RIDGE)
+    np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6)
+
+
 @settings(deadline=None, max_examples=60)
 @given(tasks, st.integers(20, 40), seeds, st.sampled_from([0.0, MARGIN]))
 def test_what_gem_applies_opposes_no_past_gradient(

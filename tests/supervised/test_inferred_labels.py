@@ -60,7 +60,7 @@ def test_every_method_learns_the_same_as_if_it_were_told(method: str) -> None:
 def test_tasks_may_own_layers_under_inferred_labels(
     recogniser: type[ImageRecogniserConfig],
 ) -> None:
-    heads = {"task_head": True, "max_tasks": 3}
+    heads: dict[str, Any] = {"task_head": True, "max_tasks": 3}
     told = trainer_of(digits(), None, OracleRecogniser(), **heads)
     trainer = trainer_of(digits(), None, recogniser(max_contexts=3), **heads)
     for each in (told, trainer):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from clrl.continual.importance import UNLABELLED
 from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import EWC, Domain, Finetune, MethodConfig
 from clrl.errors import ConfigError, DivergenceError
@@ -60,6 +61,7 @@ def trainer_of(
     *,
     learning_rate: float = 0.1,
     memory_examples: int = 1_000,
+    of_test: bool = False,
     **network: Any,
 ) -> Trainer:
     torch.manual_seed(0)
@@ -80,7 +82,7 @@ def trainer_of(
             method=(method or Finetune()).build(domain),
         ),
         recogniser=recogniser or OracleRecogniser(),
-        memories=Memories(examples=memory_examples, batch_size=8),
+        memories=Memories(examples=memory_examples, batch_size=8, of_test=of_test),
         seed=0,
     )
 
@@ -223,6 +225,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_what_to_do() -> None:
     trainer = trainer_of(stream(Permutations(tasks=1), passes=20), learning_rate=1e30)
     with pytest.raises(DivergenceError, match=r"became .* at update.*learning rate"):
         trainer.learn(Diary())
+
+
+def test_an_importance_may_be_of_test_images_without_their_labels() -> None:
+    method = Taped()
+    made = stream(Permutations(tasks=2))
+    trainer_of(made, method, of_test=True).learn(Diary())
+    assert [task for task, _ in method.tape] == [0, 1]
+    for task, batches in method.tape:
+        images = torch.cat([batch.inputs for batch in batches])
+        assert as_set(images) == as_set(made.test(task).images)
+        assert all((batch.labels == UNLABELLED).all() for batch in batches)
 
 
 class Starts(Diary):

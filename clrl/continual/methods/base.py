@@ -109,6 +109,19 @@ class Domain(Generic[B]):
         )
 
 
+def require_an_example_each(examples: int, tasks: int) -> None:
+    """Checks that one memory for all tasks has room for an example of each.
+
+    Raises:
+        ConfigError: If it has not.
+    """
+    if examples < tasks:
+        raise ConfigError(
+            f"method.examples must be at least {tasks}, an example of each task, got "
+            f"{examples}; raise it, or use a method without a memory."
+        )
+
+
 def scaled(importance: Importance[B], scale: Scale) -> Importance[B]:
     """``importance`` with each task's divided by its mean, or as it is."""
     return UnitMean(importance) if scale == "unit_mean" else importance
@@ -117,6 +130,14 @@ def scaled(importance: Importance[B], scale: Scale) -> Importance[B]:
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig(abc.ABC):
     """A method with its knobs, before it is fitted to a domain."""
+
+    def check_tasks(self, tasks: int) -> None:
+        """Checks the knobs against the number of tasks; any will do by default.
+
+        Raises:
+            ConfigError: If the method cannot serve so many.
+        """
+        del tasks
 
     @abc.abstractmethod
     def build(self, domain: Domain[B]) -> Method[B]:

@@ -20,7 +20,11 @@ from clrl.continual.episodic_memory import (
 from clrl.continual.learner import Method
 from clrl.continual.memories import OneMemory, TaskMemories
 from clrl.continual.memory import latest, reservoir
-from clrl.continual.methods.base import Domain, MethodConfig
+from clrl.continual.methods.base import (
+    Domain,
+    MethodConfig,
+    require_an_example_each,
+)
 from clrl.continual.random_memory import DilutedMean, RandomMemoryAdaptation
 from clrl.types import B
 
@@ -101,6 +105,10 @@ class ExperienceReplay(MethodConfig):
 
     memory_gib: float = 1.0
     """GiB that the memory may take; our choice."""
+
+    def check_tasks(self, tasks: int) -> None:
+        """Raises ConfigError where there is not an example for each task."""
+        require_an_example_each(self.examples, tasks)
 
     def build(self, domain: Domain[B]) -> Method[B]:
         """Rehearsal of examples drawn from everything that is remembered."""
@@ -220,6 +228,10 @@ class PublishedRMA(MethodConfig):
 
     memory_gib: float = 1.0
     """GiB that the memory may take; our choice."""
+
+    def check_tasks(self, tasks: int) -> None:
+        """Raises ConfigError where there is not an example for each task."""
+        require_an_example_each(self.examples, tasks)
 
     def build(self, domain: Domain[B]) -> Method[B]:
         """Rehearsal of the written rows drawn, and a mean over all rows drawn."""
