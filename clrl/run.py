@@ -31,7 +31,7 @@ from clrl.rl.objective import QLearning
 from clrl.rl.policy import ContinualDQNPolicy
 from clrl.rl.precision import try_precisions
 from clrl.rl.recorder import Recorder, Schedule, evaluation_record
-from clrl.rl.replay import available_bytes, required_bytes
+from clrl.rl.replay_budget import available_bytes, required_bytes
 from clrl.run_directory import RunDirectory
 from clrl.seeding import generator_of, stream_number
 

@@ -33,7 +33,8 @@ from clrl.rl.environment import (
 from clrl.rl.exploration import EpsilonSchedule, TaskTimers
 from clrl.rl.learner import make_learner
 from clrl.rl.policy import ContinualDQNPolicy
-from clrl.rl.replay import ReplayBudget, ReplayMemories, available_bytes
+from clrl.rl.replay import ReplayMemories
+from clrl.rl.replay_budget import ReplayBudget, available_bytes
 from clrl.rl.state import ContinualState
 from clrl.rl.transition import what_follows
 from clrl.types import TaskId

@@ -1,6 +1,5 @@
 """The results of a fixed seed are what they were when the reference was written."""
 
-
 import pytest
 
 from .golden_run import CONFIG, Golden, arithmetic, golden_of, read_reference
