@@ -1,5 +1,6 @@
 """Puts a supervised run together from its config, trains, and keeps what comes out."""
 
+import dataclasses
 import sys
 from contextlib import closing
 
@@ -28,6 +29,7 @@ from clrl.supervised.stream import (
     random_order,
 )
 from clrl.supervised.train import Memories, Trainer
+from clrl.threads import fastest_threads
 
 
 def check(config: SupervisedRunConfig) -> None:
@@ -49,13 +51,17 @@ def train(
             where the run was is kept.
         KeyboardInterrupt: After a checkpoint of where the run was.
     """
+    config = with_threads(config, listener)
     # Dropout draws from torch's global generator.
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         trainer = make_trainer(config)
         stream = trainer.stream
         directory.write_provenance(
-            protocol=config.rules, command=sys.argv, data_md5s=stream.dataset.md5s
+            protocol=config.rules,
+            command=sys.argv,
+            data_md5s=stream.dataset.md5s,
+            threads=torch.get_num_threads(),
         )
         listener.message(f"{config.rules}, {stream.total_examples:,} examples")
         with (
@@ -114,7 +120,7 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
         DataError: A file of the data set is missing, altered, or cannot be fetched.
         ConfigError: The data set cannot be divided as the config asks.
     """
-    if config.threads is not None:
+    if isinstance(config.threads, int):
         torch.set_num_threads(config.threads)
     device = _device(config.device)
     dataset = DATASETS[config.dataset].load(config.data_dir).to(device)
@@ -198,6 +204,21 @@ def make_network(config: SupervisedRunConfig, stream: TaskStream) -> MLP:
             max_tasks=config.network.max_tasks,
             mask=ClassMask(allowed) if config.stream.told_tasks else None,
         )
+
+
+def with_threads(
+    config: SupervisedRunConfig, listener: Listener
+) -> SupervisedRunConfig:
+    """``config`` with ``threads: auto`` replaced by what a throwaway trainer finds."""
+    if config.threads != "auto":
+        return config
+    trainer = make_trainer(config)
+    examples, _ = next(iter(trainer.stream.batches(0)))
+    batch = ExampleBatch.of(examples, trainer.task)
+    threads = fastest_threads(
+        lambda: trainer.learner.step(batch, trainer.task), listener.message
+    )
+    return dataclasses.replace(config, threads=threads)
 
 
 def save(trainer: Trainer, directory: RunDirectory) -> None:

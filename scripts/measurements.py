@@ -26,7 +26,7 @@ from subjects import (
     pong,
 )
 from torch.utils.flop_counter import FlopCounterMode
-from turns import Measurement, Turns, alternate, ratio, repeat, speed_up, thread_counts
+from turns import Measurement, Turns, alternate, ratio, repeat, speed_up
 
 from clrl import allocator
 from clrl.continual.anchors import PerTaskAnchors
@@ -39,6 +39,7 @@ from clrl.rl.network import build_network
 from clrl.rl.objective import QGaussian, QLearning
 from clrl.rl.precision import try_precisions
 from clrl.rl.replay import ReplayBatch
+from clrl.threads import thread_counts
 
 MATMUL_SIDE = 1_024  # two factors and a product of 4 MiB each
 STEPS_IN_A_CONTEXT = 64  # vector steps until a new context is sure to be open

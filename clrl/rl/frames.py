@@ -255,6 +255,11 @@ FRAME_STORES: Mapping[str, MakeFrameStore] = {
 """By name; ``device`` is where the network is."""
 
 
+def default_frame_store(device: torch.device) -> str:
+    """``device`` if the network is on a GPU, else ``raw``."""
+    return "raw" if device.type == "cpu" else "device"
+
+
 def frame_store(name: str) -> MakeFrameStore:
     """What makes the frame store called ``name``.
 

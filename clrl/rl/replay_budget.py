@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import numpy as np
+import torch
+
+LZ4_SHARE = 2 / 7
+"""Of a raw 84x84 frame: what LZ4 leaves of it in the game that compresses worst of
+those that ``scripts/benchmark`` plays."""
 
 
 class ReplayBudget:
@@ -28,15 +33,30 @@ class ReplayBudget:
 
 
 def required_bytes(
-    capacity: int, observation_shape: tuple[int, ...], n_stack: int, itemsize: int
+    capacity: int,
+    observation_shape: tuple[int, ...],
+    n_stack: int,
+    itemsize: int,
+    frames: str = "raw",
 ) -> int:
-    """Bytes of one full replay memory: a frame and 8 bytes for each transition."""
+    """Bytes of one full replay memory: a frame and 8 bytes for each transition.
+
+    Compressed frames are taken for ``LZ4_SHARE`` of raw ones; where a game's take more,
+    the memory keeps fewer transitions.
+    """
     frame = int(np.prod(observation_shape[1:] if n_stack > 1 else observation_shape))
-    return capacity * (frame * itemsize + 8)
+    share = LZ4_SHARE if frames == "lz4" else 1.0
+    return capacity * (int(share * frame * itemsize) + 8)
 
 
-def available_bytes() -> int:
-    """Memory that can be taken without swapping, as the kernel estimates it."""
+def available_bytes(gpu: torch.device | None = None) -> int:
+    """Memory that can be taken without swapping, as the kernel estimates it.
+
+    Args:
+        gpu: Whose memory is meant; None is the host's.
+    """
+    if gpu is not None and gpu.type == "cuda":
+        return torch.cuda.mem_get_info(gpu)[0]
     # Free pages alone leave out the file cache, which the kernel gives up on demand.
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
