@@ -126,6 +126,20 @@ class AgentConfig:
     takes bfloat16 where it is faster and its rounding small beside the noise of a
     minibatch; what it takes may then differ from machine to machine."""
 
+    replay_frames: Literal["auto", "raw", "lz4", "device"] = "auto"
+    """How replay memories keep frames; no result depends on it. ``raw``: 7,056 bytes
+    each. ``lz4``: compressed, 300 to 2,000 bytes; needs ``pip install 'clrl[lz4]'``.
+    ``device``: raw, in the memory of the GPU. ``auto``: ``device`` on a GPU, else
+    ``raw``."""
+
+    overlap: bool = False
+    """Whether updates are made while the emulators play. Each action is then chosen
+    before the updates that the step before paid for, unlike in SB3."""
+
+    capture: bool | None = None
+    """Whether acting and updates are recorded as CUDA graphs, which changes no result;
+    null: on a GPU. Methods that work in Python at each step run without."""
+
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
         check_positive("agent.learning_rate", self.learning_rate)

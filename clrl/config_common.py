@@ -3,6 +3,7 @@
 import abc
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from clrl.checks import check_at_least
 from clrl.continual.methods import METHODS, MethodConfig
@@ -34,13 +35,15 @@ class CommonConfig(abc.ABC):
     """Of the network: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``,
     ``cuda:1``."""
 
-    threads: int | None = None
-    """CPU threads of torch; null: torch's own choice."""
+    threads: int | Literal["auto"] | None = None
+    """CPU threads of torch; null: torch's own choice. ``auto`` times updates with 1, 2,
+    4, … threads before training and takes the fastest; results may then differ between
+    machines in the last digits."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
         check_at_least("seed", self.seed, 0)
-        if self.threads is not None:
+        if isinstance(self.threads, int):
             check_at_least("threads", self.threads, 1)
 
     @property

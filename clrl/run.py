@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.utils import get_device
 
 from clrl import allocator, config_file
 from clrl.checkpoint import read_checkpoint, write_checkpoint
@@ -26,15 +27,18 @@ from clrl.rl.atari import PROTOCOLS, AtariGame, game_names, rom_path
 from clrl.rl.dashboard import Dashboard
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.evaluate import Evaluator, Spectator, nobody
+from clrl.rl.frames import default_frame_store
 from clrl.rl.game import MakeGame
 from clrl.rl.game_sequence import GameSequence, Visit, fixed_visits, random_visits
 from clrl.rl.objective import QLearning
 from clrl.rl.policy import ContinualDQNPolicy
 from clrl.rl.precision import try_precisions
 from clrl.rl.recorder import Recorder, Schedule, describe, evaluations
-from clrl.rl.replay import available_bytes, required_bytes
+from clrl.rl.replay import ReplayBatch
+from clrl.rl.replay_budget import available_bytes, required_bytes
 from clrl.run_directory import RunDirectory
 from clrl.seeding import generator_of, stream_number
+from clrl.threads import fastest_threads
 
 N_STACK = 4
 """Frames in an observation (Mnih et al., 2015)."""
@@ -63,12 +67,13 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
     allocator.keep_freed_memory()
     protocol = PROTOCOLS[config.sequence.protocol]
     listener.message(f"protocol {protocol}")
-    config = with_precision(config, listener)
+    config = with_threads(with_precision(config, listener), listener)
     directory.write_provenance(
         protocol=str(protocol),
         rom_md5s=rom_md5s(config),
         command=sys.argv,
         precision=config.agent.precision,
+        threads=torch.get_num_threads(),
     )
     tensorboard = TensorBoardOutputFormat(str(directory.tensorboard))
     with (
@@ -115,6 +120,36 @@ def with_precision(config: RunConfig, listener: Listener) -> RunConfig:
     """
     if config.agent.precision != "auto":
         return config
+    with throwaway_agent(config) as (agent, batches):
+        objective = agent.learner.objective
+        assert isinstance(objective, QLearning)
+        trial = try_precisions(agent.policy.q_net, objective, batches)
+    listener.message(str(trial))
+    chosen = dataclasses.replace(config.agent, precision=trial.precision)
+    return dataclasses.replace(config, agent=chosen)
+
+
+def with_threads(config: RunConfig, listener: Listener) -> RunConfig:
+    """``config`` with its number of threads; with ``auto`` the one that learns fastest.
+
+    Torch is told that number, where there is one.
+    """
+    if config.threads == "auto":
+        with throwaway_agent(config) as (agent, batches):
+            threads = fastest_threads(
+                lambda: agent.learner.step(batches[0], agent.task), listener.message
+            )
+        config = dataclasses.replace(config, threads=threads)
+    if isinstance(config.threads, int):
+        torch.set_num_threads(config.threads)
+    return config
+
+
+@contextmanager
+def throwaway_agent(
+    config: RunConfig,
+) -> Iterator[tuple[ContinualDQN, list[ReplayBatch]]]:
+    """An agent that has played a little at random, and minibatches of its memory."""
     with closing(make_sequence(config)) as sequence:
         agent = make_agent(config, sequence)
         agent.learn(_TRIAL_VECTOR_STEPS * sequence.num_envs)
@@ -124,12 +159,7 @@ def with_precision(config: RunConfig, listener: Listener) -> RunConfig:
             agent.memories[fullest].sample(config.agent.batch_size, rng)
             for _ in range(_TRIAL_BATCHES)
         ]
-        objective = agent.learner.objective
-        assert isinstance(objective, QLearning)
-        trial = try_precisions(agent.policy.q_net, objective, batches)
-    listener.message(str(trial))
-    chosen = dataclasses.replace(config.agent, precision=trial.precision)
-    return dataclasses.replace(config, agent=chosen)
+        yield agent, batches
 
 
 def evaluate(
@@ -239,7 +269,7 @@ def make_guards(config: RunConfig) -> Guards:
 
 def make_agent(config: RunConfig, sequence: GameSequence) -> ContinualDQN:
     """A freshly initialised agent for ``sequence``."""
-    if config.threads is not None:
+    if isinstance(config.threads, int):
         torch.set_num_threads(config.threads)
     agent = config.agent
     return ContinualDQN(
@@ -262,7 +292,7 @@ def make_agent(config: RunConfig, sequence: GameSequence) -> ContinualDQN:
             "task_gains": config.network.task_gains,
             "max_tasks": config.network.max_tasks,
             "channels_last": True,
-            **_optimizer(agent),
+            **_optimizer(agent, get_device(config.device)),
         },
         seed=config.seed,
         device=config.device,
@@ -275,11 +305,19 @@ def make_agent(config: RunConfig, sequence: GameSequence) -> ContinualDQN:
         replay_gib=agent.replay_gib,
         # Before ``train`` has tried them, nothing is updated that would matter.
         precision="float32" if agent.precision == "auto" else agent.precision,
+        frames=None if agent.replay_frames == "auto" else agent.replay_frames,
+        overlap=agent.overlap,
+        capture=agent.capture,
     )
 
 
 def save(agent: ContinualDQN, directory: RunDirectory) -> None:
-    """Writes weights, target weights and all the agent knows about its tasks."""
+    """Writes weights, target weights and all the agent knows about its tasks.
+
+    Raises:
+        DivergenceError: The weights are broken, which nobody had asked a GPU yet.
+    """
+    agent.read_updates()
     write_checkpoint(
         directory.checkpoint,
         {
@@ -303,10 +341,14 @@ def load(agent: ContinualDQN, directory: RunDirectory) -> None:
 
 def check_memory(config: RunConfig) -> None:
     """Raises MemoryBudgetError if a replay memory for each game would not fit."""
-    size = config.sequence.frame_size
-    each = required_bytes(config.agent.buffer_size, (N_STACK, size, size), N_STACK, 1)
+    size, device = config.sequence.frame_size, get_device(config.device)
+    chosen = config.agent.replay_frames
+    frames = default_frame_store(device) if chosen == "auto" else chosen
+    each = required_bytes(
+        config.agent.buffer_size, (N_STACK, size, size), N_STACK, 1, frames
+    )
     needed = each * len(config.games)
-    available = available_bytes()
+    available = available_bytes(device if frames == "device" else None)
     allowed = min(int(config.agent.replay_gib * 2**30), available)
     if needed > allowed:
         raise MemoryBudgetError(
@@ -340,12 +382,16 @@ def game_maker(config: RunConfig, max_episode_steps: int | None = None) -> MakeG
     )
 
 
-def _optimizer(agent: AgentConfig) -> dict[str, Any]:
+def _optimizer(agent: AgentConfig, device: torch.device) -> dict[str, Any]:
     if agent.optimizer == "adam":
         return {
             "optimizer_class": torch.optim.Adam,
             # One pass over memory, which bounds it on a CPU; equal up to rounding.
-            "optimizer_kwargs": {"eps": agent.optimizer_eps, "fused": True},
+            "optimizer_kwargs": {
+                "eps": agent.optimizer_eps,
+                "fused": True,
+                "capturable": device.type == "cuda",
+            },
         }
     return {
         # Adds eps inside the root, as the DQN papers do; torch's own adds it outside.

@@ -150,6 +150,7 @@ class RunDirectory:
         rom_md5s: Mapping[str, str] = MappingProxyType({}),
         data_md5s: Mapping[str, str] = MappingProxyType({}),
         precision: str = "float32",
+        threads: int | None = None,
     ) -> None:
         """Writes down what would be needed to make the same run again.
 
@@ -159,6 +160,7 @@ class RunDirectory:
             rom_md5s: Hash of each game's ROM.
             data_md5s: Hash of each file of a data set.
             precision: Arithmetic of the network in updates.
+            threads: CPU threads of torch.
         """
         content = {
             "command": list(command),
@@ -170,6 +172,7 @@ class RunDirectory:
             "rom_md5s": dict(rom_md5s),
             "data_md5s": dict(data_md5s),
             "precision": precision,
+            "threads": threads,
         }
         self.provenance.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 

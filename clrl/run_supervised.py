@@ -30,6 +30,7 @@ from clrl.supervised.stream import (
     random_order,
 )
 from clrl.supervised.train import Memories, Trainer
+from clrl.threads import fastest_threads
 
 
 def check(config: SupervisedRunConfig) -> None:
@@ -51,6 +52,7 @@ def train(
             where the run was is kept.
         KeyboardInterrupt: After a checkpoint of where the run was.
     """
+    config = with_threads(config, listener)
     allocator.keep_freed_memory()
     # Dropout draws from torch's global generator.
     with torch.random.fork_rng():
@@ -58,7 +60,10 @@ def train(
         trainer = make_trainer(config)
         stream = trainer.stream
         directory.write_provenance(
-            protocol=config.rules, command=sys.argv, data_md5s=stream.dataset.md5s
+            protocol=config.rules,
+            command=sys.argv,
+            data_md5s=stream.dataset.md5s,
+            threads=torch.get_num_threads(),
         )
         listener.message(f"{config.rules}, {stream.total_examples:,} examples")
         with (
@@ -136,7 +141,7 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
         DataError: A file of the data set is missing, altered, or cannot be fetched.
         ConfigError: The data set cannot be divided as the config asks.
     """
-    if config.threads is not None:
+    if isinstance(config.threads, int):
         torch.set_num_threads(config.threads)
     device = _device(config.device)
     stream = make_stream(config, load_dataset(config).to(device))
@@ -236,6 +241,21 @@ def make_network(config: SupervisedRunConfig, stream: TaskStream) -> MLP:
             max_tasks=config.network.max_tasks,
             mask=ClassMask(allowed) if config.stream.told_tasks else None,
         )
+
+
+def with_threads(
+    config: SupervisedRunConfig, listener: Listener
+) -> SupervisedRunConfig:
+    """``config`` with ``threads: auto`` replaced by what a throwaway trainer finds."""
+    if config.threads != "auto":
+        return config
+    trainer = make_trainer(config)
+    examples, _ = next(iter(trainer.stream.batches(0)))
+    batch = ExampleBatch.of(examples, trainer.task)
+    threads = fastest_threads(
+        lambda: trainer.learner.step(batch, trainer.task), listener.message
+    )
+    return dataclasses.replace(config, threads=threads)
 
 
 def save(trainer: Trainer, directory: RunDirectory) -> None:

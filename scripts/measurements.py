@@ -25,7 +25,7 @@ from subjects import (
     our_agent,
 )
 from torch.utils.flop_counter import FlopCounterMode
-from turns import Measurement, Turns, alternate, ratio, repeat, speed_up, thread_counts
+from turns import Measurement, Turns, alternate, ratio, repeat, speed_up
 
 from clrl import allocator
 from clrl.continual.anchors import PerTaskAnchors
@@ -36,6 +36,7 @@ from clrl.rl.network import build_network
 from clrl.rl.objective import QGaussian, QLearning
 from clrl.rl.precision import try_precisions
 from clrl.rl.replay import ReplayBatch
+from clrl.threads import thread_counts
 
 MATMUL_SIDE = 1_024  # two factors and a product of 4 MiB each
 FRAMES = spaces.Box(0, 255, (4, 84, 84), np.uint8)

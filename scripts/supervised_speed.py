@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from matplotlib.figure import Figure
-from turns import Measurement, alternate, ratio, repeat, thread_counts
+from turns import Measurement, alternate, ratio, repeat
 
 from clrl import allocator
 from clrl.continual.learner import ContinualLearner
@@ -21,6 +21,7 @@ from clrl.supervised.data import DATASETS
 from clrl.supervised.network import MLP
 from clrl.supervised.objective import STATISTICS, CrossEntropy
 from clrl.supervised.stream import ExampleBatch
+from clrl.threads import thread_counts
 
 TASKS = (1, 2, 5, 10, 15, 20)
 METHODS: Mapping[str, MethodConfig] = {"gem": GEM(), "ewc": EWC(importance_batches=1)}

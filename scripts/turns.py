@@ -72,8 +72,3 @@ def repeat(run: Callable[[], object], times: int) -> Callable[[], None]:
             run()
 
     return repeated
-
-
-def thread_counts(cores: int) -> list[int]:
-    """1, 2, 4, ... up to ``cores``, and ``cores`` itself."""
-    return sorted({min(2**i, cores) for i in range(cores.bit_length() + 1)})

@@ -257,6 +257,20 @@ class FixedBatches:
         return next(self._batches)
 
 
+class Remembering(SilentListener):
+    """Keeps the last status, and all messages."""
+
+    def __init__(self) -> None:
+        self.last: Status | None = None
+        self.messages: list[str] = []
+
+    def status(self, status: Status) -> None:
+        self.last = status
+
+    def message(self, message: str) -> None:
+        self.messages.append(message)
+
+
 class InterruptingListener(SilentListener):
     """Presses Ctrl-C after some steps."""
 

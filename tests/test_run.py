@@ -22,7 +22,7 @@ from clrl.config import (
 )
 from clrl.continual.methods import EWC
 from clrl.errors import CheckpointError, DivergenceError, MemoryBudgetError
-from clrl.progress import Listener, SilentListener, Status
+from clrl.progress import Listener, SilentListener
 from clrl.recognition.recognisers import (
     FlatForgetMeNotRecogniser,
     OneTaskRecogniser,
@@ -30,7 +30,7 @@ from clrl.recognition.recognisers import (
 )
 from clrl.run_directory import RunDirectory
 
-from .fakes import InterruptingListener
+from .fakes import InterruptingListener, Remembering
 from .run_files import new_directory, recorded
 
 VISIT_STEPS = 400
@@ -60,20 +60,6 @@ TINY = RunConfig(
     device="cpu",
     threads=1,
 )
-
-
-class Remembering(SilentListener):
-    """Keeps the last status, and all messages."""
-
-    def __init__(self) -> None:
-        self.last: Status | None = None
-        self.messages: list[str] = []
-
-    def status(self, status: Status) -> None:
-        self.last = status
-
-    def message(self, message: str) -> None:
-        self.messages.append(message)
 
 
 def changed(**changes: Any) -> RunConfig:
@@ -284,6 +270,43 @@ def test_a_precision_is_chosen_before_the_run_and_written_down(tmp_path: Path) -
     )
     assert json.loads(directory.provenance.read_text())["precision"] == chosen
     run.evaluate(directory, 1, SilentListener())
+
+
+def test_threads_are_chosen_before_the_run_and_written_down(tmp_path: Path) -> None:
+    config = changed(threads="auto")
+    directory, listener = new_directory(tmp_path, config), Remembering()
+    before = torch.get_num_threads()
+    run.train(config, directory, listener)
+    torch.set_num_threads(before)
+    (chosen,) = (
+        int(message.split()[1].rstrip(":"))
+        for message in listener.messages
+        if message.startswith("threads ")
+    )
+    assert json.loads(directory.provenance.read_text())["threads"] == chosen
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"replay_frames": "lz4"}, {"replay_frames": "device"}, {"capture": True}],
+    ids=str,
+)
+def test_how_frames_are_kept_and_updates_started_changes_no_record(
+    runs: tuple[RunDirectory, RunDirectory], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    config = changed(agent=dataclasses.replace(TINY.agent, **changes))
+    directory = new_directory(tmp_path, config)
+    run.train(config, directory, SilentListener())
+    assert directory.records.read_bytes() == runs[0].records.read_bytes()
+
+
+def test_overlapped_runs_learn_too(tmp_path: Path) -> None:
+    config = changed(agent=dataclasses.replace(TINY.agent, overlap=True))
+    directory = new_directory(tmp_path, config)
+    run.train(config, directory, SilentListener())
+    losses = [r.loss for r in recorded(directory, records.Train)]
+    assert losses
+    assert all(loss > 0 for loss in losses)
 
 
 def test_a_saved_agent_scores_what_it_scored_in_the_end(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from clrl import records, run_supervised
@@ -27,7 +28,7 @@ from clrl.run_directory import RunDirectory
 from clrl.summary import summarise
 from clrl.supervised.streams import Permutations, Plain, Rotations, Split, StreamConfig
 
-from .fakes import InterruptingListener, ScriptedLabels
+from .fakes import InterruptingListener, Remembering, ScriptedLabels
 from .run_files import new_directory, recorded
 
 EXAMPLES = 60
@@ -79,6 +80,17 @@ def test_records_tell_what_happened_in_order(
     assert [t.agent_steps for t in training] == [visit, 2 * visit]
     assert training[0].penalty == 0.0
     assert training[1].penalty > 0.0
+
+
+def test_threads_are_chosen_before_the_run_and_written_down(tmp_path: Path) -> None:
+    config = changed(threads="auto")
+    directory, told = new_directory(tmp_path, config), Remembering()
+    before = torch.get_num_threads()
+    run_supervised.train(config, directory, told)
+    torch.set_num_threads(before)
+    (line,) = (m for m in told.messages if m.startswith("threads "))
+    chosen = json.loads(directory.provenance.read_text())["threads"]
+    assert line.startswith(f"threads {chosen}: ")
 
 
 def test_the_same_run_twice_writes_the_same_records(

@@ -113,7 +113,8 @@ class ContinualLearner(Generic[B]):
         method.consolidation.after_update(dict(shared))
         return {
             "loss": loss.detach(),
-            "penalty": seen_penalty.detach() + written_penalty,
+            # A penalty of nothing is a zero on the CPU, wherever the loss is.
+            "penalty": torch.zeros_like(loss) + seen_penalty.detach() + written_penalty,
             "gradient_norm": gradient_norm,
         }
 

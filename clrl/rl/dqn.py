@@ -19,23 +19,26 @@ from stable_baselines3.common.type_aliases import (
 )
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor
 
 from clrl.continual.methods import Finetune, MethodConfig
 from clrl.errors import ConfigError, DivergenceError
 from clrl.metrics import Consolidated, RunningMeans
 from clrl.recognition.recognisers import OneTaskRecogniser, RecogniserConfig
+from clrl.rl.captured import CapturedLearner
 from clrl.rl.environment import (
     refuse_normalised_observations,
     require_actions_that_fit,
     true_task,
 )
 from clrl.rl.exploration import EpsilonSchedule, TaskTimers
+from clrl.rl.frames import default_frame_store, on_device
 from clrl.rl.learner import make_learner
 from clrl.rl.policy import ContinualDQNPolicy
-from clrl.rl.replay import ReplayBudget, ReplayMemories, available_bytes
+from clrl.rl.replay import ReplayMemories
+from clrl.rl.replay_budget import ReplayBudget, available_bytes
 from clrl.rl.state import ContinualState
 from clrl.rl.transition import what_follows
+from clrl.rl.update_log import UpdateLog
 from clrl.types import TaskId
 
 
@@ -96,6 +99,9 @@ class ContinualDQN(DQN):
         consolidation_starts: int = 0,
         replay_gib: float | None = None,
         precision: str = "float32",
+        frames: str | None = None,
+        overlap: bool = False,
+        capture: bool | None = None,
     ) -> None:
         """Sets up the agent; arguments not listed are Stable-Baselines3's.
 
@@ -134,6 +140,12 @@ class ContinualDQN(DQN):
                 available.
             precision: Arithmetic of the networks in updates, ``float32`` or
                 ``bfloat16``.
+            frames: How replay memories keep frames: ``raw``, ``lz4`` or ``device``; by
+                default on the device where that is a GPU, else raw.
+            overlap: Whether updates are made while the environments play, so that
+                actions lag behind by the updates that one step pays for.
+            capture: Whether acting and updates are recorded as CUDA graphs; by default
+                where ``device`` is a GPU.
         """
         self.method_config = method or Finetune()
         self.recogniser_config = recogniser or OneTaskRecogniser()
@@ -143,6 +155,9 @@ class ContinualDQN(DQN):
         self.consolidation_starts = consolidation_starts
         self.replay_gib = replay_gib
         self.precision = precision
+        self.frames = frames
+        self.overlap = overlap
+        self.capture = capture
         self._steps_owed = 0
         super().__init__(
             policy,
@@ -199,6 +214,7 @@ class ContinualDQN(DQN):
             num_envs=self.n_envs,
             budget=ReplayBudget(self._replay_bytes()),
             n_stack=self.n_stack,
+            frames=self._frame_store,
             device=self.device,
         )
         # Its presence keeps SB3 from allocating a buffer of its own.
@@ -206,6 +222,7 @@ class ContinualDQN(DQN):
         super()._setup_model()
         self._rng = np.random.default_rng(self.seed)
         self.timers = TaskTimers()
+        self.update_log = UpdateLog(self.device)
         self.update_means = RunningMeans()
         self.consolidations: list[Consolidated] = []
         self.recogniser = self.recogniser_config.build(lambda: true_task(self.env))
@@ -218,6 +235,12 @@ class ContinualDQN(DQN):
             precision=self.precision,
             generator=torch.Generator(self.device).manual_seed(self.seed or 0),
         )
+        on_gpu = self.device.type == "cuda"
+        self.captured = CapturedLearner(
+            self.learner,
+            self.device,
+            capture=on_gpu if self.capture is None else self.capture,
+        )
         self.continual_state = ContinualState(
             method=self.learner.method,
             recogniser=self.recogniser,
@@ -228,7 +251,12 @@ class ContinualDQN(DQN):
     def _replay_bytes(self) -> int:
         if self.replay_gib is not None:
             return int(self.replay_gib * 2**30)
-        return int(0.8 * available_bytes())
+        where = self.device if self._frame_store == "device" else None
+        return int(0.8 * available_bytes(where))
+
+    @property
+    def _frame_store(self) -> str:
+        return self.frames or default_frame_store(self.device)
 
     # Acting
 
@@ -281,9 +309,9 @@ class ContinualDQN(DQN):
     ) -> Float32[np.ndarray, "N A"]:
         """Of every action under the current label, through the method's prediction."""
         self.policy.set_training_mode(False)
+        inputs = on_device(observations, self.device)
         with torch.no_grad():
-            inputs = torch.as_tensor(observations, device=self.device)
-            q_values = self.learner.predict(inputs, self.policy.task_of(inputs))
+            q_values = self.captured.predict(inputs, self.task)
         return q_values.cpu().numpy()
 
     def newest_frames(
@@ -319,6 +347,7 @@ class ContinualDQN(DQN):
         )
         for task in self.memories.tasks:
             self.memories[task].interrupt()
+        self.captured.forget()  # states may have been loaded since
         self._follow_label(self._last_observations())
         return total, callback
 
@@ -334,6 +363,9 @@ class ContinualDQN(DQN):
     ) -> RolloutReturn:
         """One step of every environment: act, store, recognise.
 
+        With ``overlap``, the updates that the step before paid for are made while the
+        environments play.
+
         Returns:
             The number of agent steps, the episodes that ended, and whether to go on.
         """
@@ -342,7 +374,12 @@ class ContinualDQN(DQN):
         self.exploration_rate = self.exploration_rate_of(self.task)
         observations = self._last_observations()
         actions = self.act(observations, self.exploration_rate, self._rng)
-        next_observations, rewards, dones, infos = env.step(actions)
+        env.step_async(actions)
+        try:
+            if self.overlap:
+                self._pay_updates(self.gradient_steps, self.batch_size)
+        finally:
+            next_observations, rewards, dones, infos = env.step_wait()
         assert isinstance(next_observations, np.ndarray)
         self.num_timesteps += env.num_envs
 
@@ -396,6 +433,7 @@ class ContinualDQN(DQN):
         if task != self.task:
             self._leave(self.task)
             self.set_task(task)
+            self.captured.forget()
             self._steps_owed = 0
 
     def _leave(self, task: TaskId) -> None:
@@ -436,6 +474,8 @@ class ContinualDQN(DQN):
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """The updates that the steps collected since the last call pay for.
 
+        None with ``overlap``: they are made in the next step.
+
         Args:
             gradient_steps: Updates for each ``train_freq`` agent steps.
             batch_size: Transitions of a minibatch.
@@ -443,6 +483,10 @@ class ContinualDQN(DQN):
         Raises:
             DivergenceError: Loss, penalty or gradient is not finite.
         """
+        if not self.overlap:
+            self._pay_updates(gradient_steps, batch_size)
+
+    def _pay_updates(self, gradient_steps: int, batch_size: int) -> None:
         memory = self.memories[self.task]
         if memory.added <= self.learning_starts:
             self._steps_owed = 0
@@ -453,22 +497,38 @@ class ContinualDQN(DQN):
         self._update_learning_rate(self.policy.optimizer)
         for _ in range(rounds * gradient_steps):
             batch = memory.sample(batch_size, self._rng)
-            self._record_update(self.learner.step(batch, self.task))
+            self.update_log.add(self.captured.step(batch, self.task))
+            self._n_updates += 1
+            if self.update_log.is_due:
+                self.read_updates()
 
-    def _record_update(self, metrics: dict[str, Tensor]) -> None:
-        self._n_updates += 1
-        values = torch.stack(list(metrics.values())).tolist()
-        named = dict(zip(metrics, values, strict=True))
-        self.update_means.add(named)
-        for name, value in named.items():
-            if not np.isfinite(value):
-                raise DivergenceError(
-                    f"{name} became {value} at update {self._n_updates} "
-                    f"({self.num_timesteps} agent steps, task {self.task}); lower the "
-                    "learning rate or the method's strength."
-                )
-            self.logger.record_mean(f"train/{name}", value)
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+    def read_updates(self) -> None:
+        """Takes note of what updates reported; a GPU reports when asked.
+
+        Raises:
+            DivergenceError: Loss, penalty or gradient of one is not finite.
+        """
+        reported = list(self.update_log.read())
+        first = self._n_updates - len(reported) + 1
+        for update, named in enumerate(reported, start=first):
+            self.update_means.add(named)
+            for name, value in named.items():
+                if not np.isfinite(value):
+                    raise DivergenceError(
+                        f"{name} became {value} at update {update} "
+                        f"({self.num_timesteps} agent steps, task {self.task}); lower "
+                        "the learning rate or the method's strength."
+                    )
+                self.logger.record_mean(f"train/{name}", value)
+        if reported:
+            self.logger.record(
+                "train/n_updates", self._n_updates, exclude="tensorboard"
+            )
+
+    def dump_logs(self) -> None:
+        """Writes what was logged."""
+        self.read_updates()
+        super().dump_logs()
 
     # Saving
 
@@ -477,9 +537,11 @@ class ContinualDQN(DQN):
             *super()._excluded_save_params(),
             "memories",
             "learner",
+            "captured",
             "recogniser",
             "timers",
             "continual_state",
+            "update_log",
             "update_means",
             "consolidations",
         ]

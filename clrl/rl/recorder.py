@@ -164,6 +164,7 @@ class Recorder(BaseCallback):
 
     def _record_training(self) -> None:
         self._next_record = self.num_timesteps + self._schedule.record_interval
+        self.model.read_updates()
         means = self.model.update_means.drain()
         if means:
             self._write(self._train_record(means))

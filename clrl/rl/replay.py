@@ -1,7 +1,5 @@
 """Replay memories that store each emulator frame once: one ring per inferred task."""
 
-import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,12 +8,15 @@ from jaxtyping import Bool, Float32, Int64, Integer, Shaped
 from torch import Tensor
 
 from clrl.errors import MemoryBudgetError
+from clrl.rl.frames import frame_store, on_device
+from clrl.rl.replay_budget import ReplayBudget
 from clrl.types import TaskId
 
 MAX_ACTIONS = 256
 """An action is kept in one byte."""
 
 _GROWTH_ROWS = 256  # rows a lane asks its budget for at a time
+_FACTS_BYTES = 8  # of a row besides its frame: action, reward, two flags and age
 
 
 class ReplayBatch(NamedTuple):
@@ -40,22 +41,6 @@ class ReplayBatch(NamedTuple):
     task: Int64[Tensor, "B"]
 
 
-class ReplayBudget:
-    """Bytes that several replay memories share, granted block by block."""
-
-    def __init__(self, budget_bytes: int) -> None:
-        """A budget of ``budget_bytes``, all of it free."""
-        self.budget_bytes = budget_bytes
-        self.used_bytes = 0
-
-    def grant(self, wanted_bytes: int) -> bool:
-        """Takes ``wanted_bytes`` if they are left, and says whether they were."""
-        if self.used_bytes + wanted_bytes > self.budget_bytes:
-            return False
-        self.used_bytes += wanted_bytes
-        return True
-
-
 class ReplayMemory:
     """The transitions of one task; the oldest are overwritten first.
 
@@ -70,7 +55,8 @@ class ReplayMemory:
     ``age`` counts the frames of a row's own episode stored before it, so frames older
     than the episode come back as the zeros the environment emitted. The last frame of
     an episode takes a row that is never sampled. Memory is touched only as it fills; a
-    ring whose budget is used up wraps early instead of growing.
+    ring whose budget is used up wraps early instead of growing. Compressed frames take
+    what they take: where later ones take more, the oldest are dropped to make room.
     """
 
     def __init__(
@@ -83,6 +69,7 @@ class ReplayMemory:
         num_envs: int,
         budget: ReplayBudget,
         n_stack: int = 1,
+        frames: str = "raw",
         device: torch.device | str = "cpu",
     ) -> None:
         """An empty memory.
@@ -96,12 +83,14 @@ class ReplayMemory:
             num_envs: Environments that write in parallel.
             budget: Bytes, shared with other memories.
             n_stack: Frames in an observation, oldest first; 1 if it is stored whole.
+            frames: How frames are kept, see ``clrl.rl.frames.FRAME_STORES``.
             device: Where batches are put.
 
         Raises:
             ValueError: The shape does not begin with ``n_stack``, or the capacity is
                 too small for a single transition in each lane.
             MemoryBudgetError: Not even the first block fits into the budget.
+            ConfigError: No frame store has this name, or its package is missing.
         """
         if n_stack > 1 and observation_shape[0] != n_stack:
             raise ValueError(
@@ -118,48 +107,51 @@ class ReplayMemory:
         frame_shape = observation_shape if n_stack == 1 else observation_shape[1:]
         self.task = task
         self.added = 0
-        self._shape = observation_shape
         self._n_stack = n_stack
         self._num_envs = num_envs
-        self._device = device
+        self._device = torch.device(device)
         self._budget = budget
         self._rows = rows
-        self._frames = np.empty((num_envs, rows, *frame_shape), observation_dtype)
+        self._frames = frame_store(frames)(
+            num_envs, rows, frame_shape, observation_dtype, self._device
+        )
+        self._row_bytes = self._frames.row_bytes + _FACTS_BYTES
         self._actions = np.zeros((num_envs, rows), np.uint8)
         self._rewards = np.zeros((num_envs, rows), np.float32)
         self._terminated = np.zeros((num_envs, rows), bool)
         self._valid = np.zeros((num_envs, rows), bool)
         self._age = np.zeros((num_envs, rows), np.uint8)
-        self._written = np.zeros(num_envs, np.int64)  # rows ever written, by lane
+        # Of each lane, counted from the first row ever written.
+        self._written = np.zeros(num_envs, np.int64)
+        self._oldest = np.zeros(num_envs, np.int64)
         self._is_open = np.zeros(num_envs, bool)  # the newest row awaits its action
         self._granted_rows = 0
+        self._granted_content_bytes = 0
+        if self._frames.is_reserved_at_once:
+            self._rows = min(rows, budget.left_bytes // self._block_bytes(1))
         self._grow()
         if self._granted_rows == 0:
             raise MemoryBudgetError(
                 f"the replay memory of task {task} needs at least "
                 f"{self._block_bytes(min(_GROWTH_ROWS, rows)) / 2**20:.1f} MiB, but "
-                f"{(budget.budget_bytes - budget.used_bytes) / 2**20:.1f} MiB of "
+                f"{budget.left_bytes / 2**20:.1f} MiB of "
                 f"{budget.budget_bytes / 2**20:.1f} MiB are left; raise the budget or "
                 "lower buffer_size."
             )
 
     @property
-    def bytes_per_transition(self) -> int:
-        """Bytes of one row: its frame, action, reward, two flags and age."""
-        arrays = (
-            self._frames,
-            self._actions,
-            self._rewards,
-            self._terminated,
-            self._valid,
-            self._age,
-        )
-        return sum(array[0, 0].nbytes for array in arrays)
+    def bytes_per_transition(self) -> float:
+        """Bytes of one row: its frame, action, reward, two flags and age.
+
+        Of compressed frames, which differ, the mean over those that are stored.
+        """
+        stored = int((self._written - self._oldest).sum())
+        return self._row_bytes + self._frames.content_bytes / max(stored, 1)
 
     @property
     def granted_bytes(self) -> int:
         """Bytes that the budget has granted to this memory."""
-        return self._block_bytes(self._granted_rows)
+        return self._block_bytes(self._granted_rows) + self._granted_content_bytes
 
     @property
     def size(self) -> int:
@@ -220,11 +212,8 @@ class ReplayMemory:
         lane, row = self._draw(size, rng)
         offsets = np.arange(1 - self._n_stack, 2)  # [-3 .. 1] for stacks of four
         rows = (row[:, None] + offsets) % self._rows  # [B, S+1]
-        frames = self._frames[lane[:, None], rows]  # [B, S+1, ...]
         age = self._age[lane, row].astype(np.int64)
-        for i in np.flatnonzero(age < self._n_stack - 1):
-            frames[i, : self._n_stack - 1 - age[i]] = 0
-        shown = torch.from_numpy(frames).to(self._device)
+        shown = self._frames.read(lane, rows, shown=offsets >= -age[:, None])
         return ReplayBatch(
             observations=self._observations(shown[:, :-1]),
             actions=self._tensor(self._actions[lane, row].astype(np.int64)),
@@ -235,7 +224,7 @@ class ReplayMemory:
         )
 
     def _tensor(self, array: Shaped[np.ndarray, "B"]) -> Shaped[Tensor, "B"]:
-        return torch.from_numpy(array).to(self._device)
+        return on_device(array, self._device)
 
     def _observations(
         self, frames: Shaped[Tensor, "B S ..."]
@@ -271,21 +260,50 @@ class ReplayMemory:
         if self._written.max() >= self._granted_rows < self._rows:
             self._grow()
         row = self._written[lanes] % self._rows
-        self._frames[lanes, row] = frames
+        self._frames.write(lanes, row, frames)
         self._valid[lanes, row] = False
         self._age[lanes, row] = age
         self._written[lanes] += 1
+        self._oldest = np.maximum(self._oldest, self._written - self._rows)
+        self._pay_for_content()
 
     def _block_bytes(self, rows: int) -> int:
-        return rows * self._num_envs * self.bytes_per_transition
+        return rows * self._num_envs * self._row_bytes
 
     def _grow(self) -> None:
         """Asks for another block; if there is none, the ring wraps where it is."""
-        block = min(_GROWTH_ROWS, self._rows - self._granted_rows)
+        block = self._rows - self._granted_rows
+        if not self._frames.is_reserved_at_once:
+            block = min(_GROWTH_ROWS, block)
         if self._budget.grant(self._block_bytes(block)):
             self._granted_rows += block
+            self._frames.reserve(self._granted_rows)
         elif self._granted_rows:
             self._rows = self._granted_rows
+
+    def _pay_for_content(self) -> None:
+        """Asks for what the frames take; if it is too much, drops the oldest.
+
+        Raises:
+            MemoryBudgetError: Nothing is left to be dropped.
+        """
+        while not self._budget.grant(
+            self._frames.content_bytes - self._granted_content_bytes
+        ):
+            self._rows = self._granted_rows
+            lane = int(np.argmax(self._written - self._oldest))
+            if self._written[lane] - self._oldest[lane] <= self._n_stack + 1:
+                raise MemoryBudgetError(
+                    f"the replay memory of task {self.task} needs room for a few "
+                    f"frames, but {self._budget.left_bytes / 2**20:.1f} MiB of "
+                    f"{self._budget.budget_bytes / 2**20:.1f} MiB are left; raise the "
+                    "budget or lower buffer_size."
+                )
+            row = int(self._oldest[lane] % self._rows)
+            self._frames.forget(lane, row)
+            self._valid[lane, row] = False
+            self._oldest[lane] += 1
+        self._granted_content_bytes = self._frames.content_bytes
 
     def _draw(
         self, size: int, rng: np.random.Generator
@@ -323,11 +341,8 @@ class ReplayMemory:
         self, lane: Int64[np.ndarray, "M"], row: Int64[np.ndarray, "M"]
     ) -> Bool[np.ndarray, "M"]:
         """The row holds a transition whose whole stack has not been overwritten."""
-        # From the oldest row; a lane that has not wrapped has overwritten nothing.
-        written = self._written[lane]
-        since_oldest = np.where(
-            written > self._rows, (row - written) % self._rows, self._rows
-        )
+        since_written = (self._written[lane] - 1 - row) % self._rows
+        since_oldest = self._written[lane] - 1 - since_written - self._oldest[lane]
         history = np.minimum(self._age[lane, row], self._n_stack - 1)
         keep: np.ndarray = self._valid[lane, row] & (since_oldest >= history)
         return keep
@@ -345,6 +360,7 @@ class ReplayMemories:
         num_envs: int,
         budget: ReplayBudget,
         n_stack: int = 1,
+        frames: str = "raw",
         device: torch.device | str = "cpu",
     ) -> None:
         """No memories yet; see ``ReplayMemory`` for the arguments."""
@@ -354,6 +370,7 @@ class ReplayMemories:
         self._observation_shape = observation_shape
         self._observation_dtype = observation_dtype
         self._num_envs = num_envs
+        self._frames = frames
         self._device = device
         self._memories: dict[TaskId, ReplayMemory] = {}
 
@@ -368,6 +385,7 @@ class ReplayMemories:
                 num_envs=self._num_envs,
                 budget=self.budget,
                 n_stack=self.n_stack,
+                frames=self._frames,
                 device=self._device,
             )
         return self._memories[task]
@@ -376,23 +394,3 @@ class ReplayMemories:
     def tasks(self) -> tuple[TaskId, ...]:
         """The tasks that have a memory."""
         return tuple(self._memories)
-
-
-def required_bytes(
-    capacity: int, observation_shape: tuple[int, ...], n_stack: int, itemsize: int
-) -> int:
-    """Bytes of one full replay memory: a frame and 8 bytes for each transition."""
-    frame = int(np.prod(observation_shape[1:] if n_stack > 1 else observation_shape))
-    return capacity * (frame * itemsize + 8)
-
-
-def available_bytes() -> int:
-    """Memory that can be taken without swapping, as the kernel estimates it."""
-    # Free pages alone leave out the file cache, which the kernel gives up on demand.
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text().splitlines():
-            name, _, amount = line.partition(":")
-            if name == "MemAvailable":
-                return int(amount.split()[0]) * 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -18,7 +18,8 @@ from clrl.rl.atari import PROTOCOLS, AtariGame
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.game import MakeGame
 from clrl.rl.game_sequence import GameSequence, fixed_visits
-from clrl.rl.replay import ReplayBatch, ReplayBudget, ReplayMemories, ReplayMemory
+from clrl.rl.replay import ReplayBatch, ReplayMemories, ReplayMemory
+from clrl.rl.replay_budget import ReplayBudget
 from clrl.types import TaskId
 
 from ..fakes import STACK, FakeGame, FakeGames, Rules
@@ -380,7 +381,7 @@ def test_an_empty_memory_says_that_it_is_empty() -> None:
 
 
 def bytes_of_rows(rows: int) -> int:
-    return rows * memory_of(50).bytes_per_transition
+    return int(rows * memory_of(50).bytes_per_transition)
 
 
 def test_a_ring_whose_budget_is_used_up_wraps_early() -> None:

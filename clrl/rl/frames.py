@@ -1,0 +1,298 @@
+"""Where a replay memory keeps its frames: as they are, compressed, or on a GPU.
+
+All give back the same frames, so which of them is used does not change what is learnt.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int64, Shaped
+from torch import Tensor
+
+from clrl.errors import ConfigError, MemoryBudgetError, unknown_name
+
+_ALLOCATION_BYTES = 16
+"""What glibc rounds the size of an object up to, its own header included."""
+
+
+@runtime_checkable
+class FrameStore(Protocol):
+    """Frames by lane and row."""
+
+    row_bytes: int
+    """What a row takes, whatever is written into it."""
+
+    content_bytes: int
+    """What the frames take now besides their rows."""
+
+    is_reserved_at_once: bool
+    """Memory for all rows is taken by ``reserve``, not as rows are written."""
+
+    def reserve(self, rows: int) -> None:
+        """Makes room for ``rows`` rows in each lane; those written before are kept."""
+        ...
+
+    def write(
+        self,
+        lanes: Int64[np.ndarray, "N"],
+        rows: Int64[np.ndarray, "N"],
+        frames: Shaped[np.ndarray, "N ..."],
+    ) -> None:
+        """Puts a frame into a row of each of some lanes, in place of an earlier one."""
+        ...
+
+    def read(
+        self,
+        lanes: Int64[np.ndarray, "B"],
+        rows: Int64[np.ndarray, "B R"],
+        shown: Bool[np.ndarray, "B R"],
+    ) -> Shaped[Tensor, "B R ..."]:
+        """The frames of some rows of each lane; zeros where not ``shown``."""
+        ...
+
+    def forget(self, lane: int, row: int) -> None:
+        """Frees what the frame of a row takes; it will not be read again."""
+        ...
+
+
+class RawFrames:
+    """Frames as they are, in an array whose pages are taken as they are written."""
+
+    content_bytes = 0
+    is_reserved_at_once = False
+
+    def __init__(
+        self,
+        num_envs: int,
+        rows: int,
+        frame_shape: tuple[int, ...],
+        dtype: np.dtype[np.generic],
+        device: torch.device,
+    ) -> None:
+        """Room for ``rows`` frames in each lane; batches are put on ``device``."""
+        self._frames = np.empty((num_envs, rows, *frame_shape), dtype)
+        self._device = device
+        self.row_bytes = self._frames[0, 0].nbytes
+
+    def reserve(self, rows: int) -> None:
+        """Nothing: the kernel does it."""
+
+    def write(
+        self,
+        lanes: Int64[np.ndarray, "N"],
+        rows: Int64[np.ndarray, "N"],
+        frames: Shaped[np.ndarray, "N ..."],
+    ) -> None:
+        """Copies a frame into a row of each of some lanes."""
+        self._frames[lanes, rows] = frames
+
+    def read(
+        self,
+        lanes: Int64[np.ndarray, "B"],
+        rows: Int64[np.ndarray, "B R"],
+        shown: Bool[np.ndarray, "B R"],
+    ) -> Shaped[Tensor, "B R ..."]:
+        """Copies of the frames of some rows of each lane; zeros where not ``shown``."""
+        frames = self._frames[lanes[:, None], rows]
+        frames[~shown] = 0
+        return on_device(frames, self._device)
+
+    def forget(self, lane: int, row: int) -> None:
+        """Nothing: the next frame takes the same place."""
+
+
+class Lz4Frames:
+    """Each frame compressed by LZ4, an object of its own.
+
+    A batch is decompressed one frame after the other, and only the frames it needs.
+    """
+
+    is_reserved_at_once = False
+
+    def __init__(
+        self,
+        num_envs: int,
+        rows: int,
+        frame_shape: tuple[int, ...],
+        dtype: np.dtype[np.generic],
+        device: torch.device,
+    ) -> None:
+        """Room for ``rows`` frames in each lane; batches are put on ``device``.
+
+        Raises:
+            ConfigError: The package lz4 is not installed.
+        """
+        self._compress, self._decompress = _lz4_block()
+        self._blocks = np.full((num_envs, rows), b"", dtype=object)
+        self._frame_shape = frame_shape
+        self._dtype = dtype
+        self._device = device
+        self._nothing = bytes(int(np.prod(frame_shape)) * dtype.itemsize)
+        self.row_bytes = self._blocks.itemsize
+        self.content_bytes = 0
+
+    def reserve(self, rows: int) -> None:
+        """Nothing: frames are allocated one by one."""
+
+    def write(
+        self,
+        lanes: Int64[np.ndarray, "N"],
+        rows: Int64[np.ndarray, "N"],
+        frames: Shaped[np.ndarray, "N ..."],
+    ) -> None:
+        """Compresses a frame into a row of each of some lanes."""
+        for lane, row, frame in zip(lanes, rows, frames, strict=True):
+            self.forget(int(lane), int(row))
+            block = self._compress(np.ascontiguousarray(frame), store_size=False)
+            self._blocks[lane, row] = block
+            self.content_bytes += _allocated_bytes(block)
+
+    def read(
+        self,
+        lanes: Int64[np.ndarray, "B"],
+        rows: Int64[np.ndarray, "B R"],
+        shown: Bool[np.ndarray, "B R"],
+    ) -> Shaped[Tensor, "B R ..."]:
+        """Decompresses some rows of each lane; zeros where not ``shown``."""
+        size, decompress = len(self._nothing), self._decompress
+        blocks = self._blocks[lanes[:, None], rows].ravel().tolist()
+        pixels = bytearray().join(
+            decompress(block, uncompressed_size=size) if is_shown else self._nothing
+            for block, is_shown in zip(blocks, shown.ravel().tolist(), strict=True)
+        )
+        frames = np.frombuffer(pixels, self._dtype)
+        return on_device(frames.reshape(*rows.shape, *self._frame_shape), self._device)
+
+    def forget(self, lane: int, row: int) -> None:
+        """Frees the compressed frame of a row."""
+        if block := self._blocks[lane, row]:
+            self.content_bytes -= _allocated_bytes(block)
+            self._blocks[lane, row] = b""
+
+
+class DeviceFrames:
+    """Frames as they are, in the memory of the device that learns from them.
+
+    Batches are gathered there; only row numbers travel, and nothing waits for them.
+    """
+
+    content_bytes = 0
+    is_reserved_at_once = True
+
+    def __init__(
+        self,
+        num_envs: int,
+        rows: int,
+        frame_shape: tuple[int, ...],
+        dtype: np.dtype[np.generic],
+        device: torch.device,
+    ) -> None:
+        """No room yet, see ``reserve``; ``rows`` are reserved there."""
+        del rows
+        self._num_envs = num_envs
+        self._rows = 0
+        self._frame_shape = frame_shape
+        self._dtype = torch.from_numpy(np.empty(0, dtype)).dtype
+        self._device = device
+        self._frames = torch.empty(0)
+        self.row_bytes = int(np.prod(frame_shape)) * dtype.itemsize
+
+    def reserve(self, rows: int) -> None:
+        """Takes the memory for ``rows`` rows in each lane, once.
+
+        Raises:
+            MemoryBudgetError: The device has not so much left.
+        """
+        shape = (self._num_envs * rows, *self._frame_shape)
+        try:
+            self._frames = torch.empty(shape, dtype=self._dtype, device=self._device)
+        except torch.OutOfMemoryError as error:
+            raise MemoryBudgetError(
+                f"the replay memory needs {shape[0] * self.row_bytes / 2**30:.1f} GiB "
+                f"on {self._device}, which has not so much left; lower buffer_size or "
+                "replay_gib, or keep frames on the host (raw or lz4)."
+            ) from error
+        self._rows = rows
+
+    def write(
+        self,
+        lanes: Int64[np.ndarray, "N"],
+        rows: Int64[np.ndarray, "N"],
+        frames: Shaped[np.ndarray, "N ..."],
+    ) -> None:
+        """Sends a frame into a row of each of some lanes."""
+        places = on_device(lanes * self._rows + rows, self._device)
+        self._frames.index_copy_(0, places, on_device(frames, self._device))
+
+    def read(
+        self,
+        lanes: Int64[np.ndarray, "B"],
+        rows: Int64[np.ndarray, "B R"],
+        shown: Bool[np.ndarray, "B R"],
+    ) -> Shaped[Tensor, "B R ..."]:
+        """Gathers some rows of each lane; zeros where not ``shown``."""
+        places = on_device(lanes[:, None] * self._rows + rows, self._device)
+        mask = on_device(shown, self._device)
+        pixels = (1,) * len(self._frame_shape)
+        return self._frames[places] * mask.view(*rows.shape, *pixels)
+
+    def forget(self, lane: int, row: int) -> None:
+        """Nothing: the next frame takes the same place."""
+
+
+MakeFrameStore = Callable[
+    [int, int, tuple[int, ...], np.dtype[np.generic], torch.device], FrameStore
+]
+
+FRAME_STORES: Mapping[str, MakeFrameStore] = {
+    "raw": RawFrames,
+    "lz4": Lz4Frames,
+    "device": DeviceFrames,
+}
+"""By name; ``device`` is where the network is."""
+
+
+def default_frame_store(device: torch.device) -> str:
+    """``device`` if the network is on a GPU, else ``raw``."""
+    return "raw" if device.type == "cpu" else "device"
+
+
+def frame_store(name: str) -> MakeFrameStore:
+    """What makes the frame store called ``name``.
+
+    Raises:
+        ConfigError: There is none; the nearest names are listed.
+    """
+    if name not in FRAME_STORES:
+        raise unknown_name("frame store", name, FRAME_STORES)
+    return FRAME_STORES[name]
+
+
+def on_device(
+    array: Shaped[np.ndarray, "..."], device: torch.device
+) -> Shaped[Tensor, "..."]:
+    """``array`` as a tensor on ``device``; the caller does not wait for the copy."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        # Only from pinned memory does a copy go on by itself.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _lz4_block() -> tuple[Callable[..., bytes], Callable[..., bytes]]:
+    try:
+        from lz4 import block  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ConfigError(
+            "compressed replay memories need the package lz4, which is not installed; "
+            "pip install 'clrl[lz4]', or keep frames raw."
+        ) from error
+    return block.compress, block.decompress
+
+
+def _allocated_bytes(block: bytes) -> int:
+    units = -(-(sys.getsizeof(block) + 8) // _ALLOCATION_BYTES)
+    return units * _ALLOCATION_BYTES

@@ -1,0 +1,1 @@
+"""Short runs whose results must not change."""
