@@ -15,6 +15,7 @@ MEASUREMENTS = {
     "full_loop_exact_bfloat16_vs_sb3",
     "full_loop_matched_vs_sb3",
     "full_loop_matched_bfloat16_vs_sb3",
+    "full_loop_overlapped_vs_sb3",
     "bfloat16_gradient_vs_float32",
     "bfloat16_gradient_error",
     "environment_vs_sb3",
@@ -28,6 +29,8 @@ MEASUREMENTS = {
     "recognition_overhead_20",
     "importance_at_a_switch",
     "replay_bytes_per_transition",
+    "replay_bytes_per_transition_lz4",
+    "replay_sampling_lz4_vs_raw",
     "peak_rss",
 }
 TINY = {
