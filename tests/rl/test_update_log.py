@@ -50,7 +50,7 @@ def agent_that_reads_seldom() -> ContinualDQN:
 def test_means_do_not_depend_on_how_often_they_are_read() -> None:
     often, seldom = agent_of(Finetune(), "cpu"), agent_that_reads_seldom()
     for agent in (often, seldom):
-        agent.learn(60 * NUM_ENVS, log_interval=None)
+        agent.learn(60 * NUM_ENVS, log_interval=None)  # type: ignore[arg-type]
     assert seldom.update_means.drain() == {}
     seldom.read_updates()
     assert seldom.update_means.drain() == often.update_means.drain()
