@@ -79,6 +79,11 @@ def _add_evaluate(commands: "Commands") -> None:
     )
     evaluate.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
     evaluate.add_argument("--episodes", type=int, help="of each game")
+    evaluate.add_argument(
+        "--also-under",
+        metavar="LABELS",
+        help="score again under true_label, no_label or both, with a comma",
+    )
 
 
 def _add_report(commands: "Commands") -> None:
@@ -144,7 +149,7 @@ def _add_compare(commands: "Commands") -> None:
 def _add_recognise(commands: "Commands") -> None:
     recognise = commands.add_parser(
         "recognise",
-        help="run a config's recogniser over its games, without training",
+        help="run a config's recogniser over its stream, without training",
         usage="clrl recognise CONFIG [--agent RUN] [--key value ...]",
         allow_abbrev=False,
     )

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, get_args, runtime_checkable
 
 from rich.console import Console
 from rich.live import Live
@@ -23,13 +23,14 @@ from rich.live import Live
 from clrl.arguments import make_parser
 from clrl.config_library import config_files, find_config
 from clrl.config_texts import texts_of_file
-from clrl.errors import ClrlError, ConfigError
+from clrl.errors import ClrlError, ConfigError, unknown_name
 from clrl.progress import Listener, LiveProgress, PlainProgress
 from clrl.run_directory import RunDirectory, run_stem
 
 if TYPE_CHECKING:
     from clrl.config_common import CommonConfig
-    from clrl.records import Evaluation
+    from clrl.records import Evaluation, Labelling, Relabelled
+    from clrl.report.recognition import RecognisedStream
     from clrl.report.references import Reference
     from clrl.summary import RunDescription
 
@@ -49,8 +50,12 @@ class Runner(Protocol):
         ...
 
     def evaluate(
-        self, directory: RunDirectory, episodes: int | None, listener: Listener
-    ) -> list["Evaluation"]:
+        self,
+        directory: RunDirectory,
+        episodes: int | None,
+        listener: Listener,
+        also_under: "Sequence[Labelling] | None" = None,
+    ) -> list["Evaluation | Relabelled"]:
         """Scores all tasks with what was kept."""
         ...
 
@@ -284,9 +289,23 @@ def _evaluate(out: Console, options: argparse.Namespace) -> int:
 
     config = config_file.read_config(directory.config)
     with _listener(out) as listener:
-        scores = _runner(config).evaluate(directory, options.episodes, listener)
+        scores = _runner(config).evaluate(
+            directory, options.episodes, listener, _labellings(options.also_under)
+        )
     out.print(evaluation_table(scores, config.measure))
     return 0
+
+
+def _labellings(text: str | None) -> "list[Labelling] | None":
+    from clrl.records import Labelling
+
+    if text is None:
+        return None
+    known: tuple[Labelling, ...] = get_args(Labelling)
+    for name in text.split(","):
+        if name not in known:
+            raise unknown_name("label to score under", name, known)
+    return [labelling for labelling in known if labelling in text.split(",")]
 
 
 def _compare(out: Console, options: argparse.Namespace) -> int:
@@ -356,28 +375,52 @@ def _write_report(out: Console, options: argparse.Namespace) -> int:
 
 def _recognise(out: Console, options: argparse.Namespace, overrides: list[str]) -> int:
     from clrl import config_file
-    from clrl.config import check_games
+    from clrl.recognise_tensorboard import write_tensorboard
     from clrl.report import recognition as report
-    from clrl.rl.atari import game_names
 
-    config = config_file.read_game_config(find_config(options.config), overrides)
-    check_games(config.games, game_names())
-    agent_run = None if options.agent is None else RunDirectory.open(options.agent)
-
-    from clrl.recognise import recognise
-
-    with _listener(out) as listener:
-        stream = recognise(config, agent_run, listener)
-    stem = run_stem("recognise", stream.recogniser, config.games, config.seed)
-    folder = RunDirectory.create_numbered(config.runs_dir, stem).path
+    config = config_file.read_config(find_config(options.config), overrides)
+    stream = _recognised(out, config, options.agent)
+    stem = run_stem("recognise", stream.recogniser, config.subject, config.seed)
+    directory = RunDirectory.create_numbered(config.runs_dir, stem)
+    folder = directory.path
     report.write_json(stream, folder / "recognition.json")
     report.draw_timeline(stream).savefig(folder / "recognition.png")
     report.draw_contexts(stream).savefig(folder / "contexts.png")
+    write_tensorboard(stream, directory.tensorboard)
     out.print(report.recognition_table(stream))
     _line(out, f"numbers      {folder / 'recognition.json'}")
     _line(out, f"over time    {folder / 'recognition.png'}")
     _line(out, f"contexts     {folder / 'contexts.png'}")
+    _line(out, f"tensorboard --logdir {directory.tensorboard}")
     return 0
+
+
+def _recognised(
+    out: Console, config: "CommonConfig", agent: Path | None
+) -> "RecognisedStream":
+    from clrl.config import RunConfig, check_games
+    from clrl.config_supervised import SupervisedRunConfig
+
+    if isinstance(config, SupervisedRunConfig):
+        from clrl import recognise_supervised
+
+        if agent is not None:
+            raise ConfigError(
+                f"--agent is for games, which somebody must play, got {agent} for a "
+                "supervised config; leave it out."
+            )
+        with _listener(out) as listener:
+            return recognise_supervised.recognise(config, listener)
+    from clrl.rl.atari import game_names
+
+    assert isinstance(config, RunConfig)
+    check_games(config.games, game_names())
+    agent_run = None if agent is None else RunDirectory.open(agent)
+
+    from clrl.recognise import recognise
+
+    with _listener(out) as listener:
+        return recognise(config, agent_run, listener)
 
 
 def _patterns(out: Console, options: argparse.Namespace) -> int:

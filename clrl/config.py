@@ -16,6 +16,7 @@ from clrl.recognition.recognisers import (
     FlatForgetMeNotRecogniser,
     ForgetMeNotRecogniser,
 )
+from clrl.records import Labelling
 from clrl.rl.network import ARCHITECTURES
 from clrl.summary import Measure
 
@@ -205,6 +206,11 @@ class EvaluationConfig:
     random_policy_episodes: int = 10
     """Episodes of each game that a uniformly random policy plays, once, for
     comparison."""
+
+    also_under: tuple[Labelling, ...] = ()
+    """Labels besides the inferred one under which every game is scored again:
+    ``true_label`` (that of most of its training) and ``no_label`` (without gains and
+    biases). Each takes as long as scoring does."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""

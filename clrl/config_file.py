@@ -38,6 +38,7 @@ from clrl.config_supervised import MLPConfig, SupervisedRunConfig, TrainingConfi
 from clrl.config_texts import Texts, merged, texts_of_arguments, texts_of_file
 from clrl.continual.methods import METHODS, MethodConfig
 from clrl.errors import ConfigError, unknown_name
+from clrl.recognition.image_recognisers import IMAGE_RECOGNISERS, ImageRecogniserConfig
 from clrl.recognition.recognisers import RECOGNISERS, RecogniserConfig
 from clrl.summary import RunDescription
 from clrl.supervised.streams import STREAMS, StreamConfig
@@ -74,7 +75,6 @@ class DomainSchema(NamedTuple):
 
 
 _METHOD = Choice(METHODS, MethodConfig, "finetune")
-_RECOGNISER = Choice(RECOGNISERS, RecogniserConfig, "one_task")
 
 DOMAINS: Mapping[str, DomainSchema] = MappingProxyType(
     {
@@ -86,7 +86,10 @@ DOMAINS: Mapping[str, DomainSchema] = MappingProxyType(
                 "network": NetworkConfig,
                 "evaluation": EvaluationConfig,
             },
-            {"method": _METHOD, "recogniser": _RECOGNISER},
+            {
+                "method": _METHOD,
+                "recogniser": Choice(RECOGNISERS, RecogniserConfig, "one_task"),
+            },
         ),
         "supervised": DomainSchema(
             SupervisedRunConfig,
@@ -94,7 +97,7 @@ DOMAINS: Mapping[str, DomainSchema] = MappingProxyType(
             {
                 "stream": Choice(STREAMS, StreamConfig, "permutations"),
                 "method": _METHOD,
-                "recogniser": _RECOGNISER,
+                "recogniser": Choice(IMAGE_RECOGNISERS, RecogniserConfig, "one_task"),
             },
         ),
     }
@@ -223,7 +226,12 @@ def method_name(method: MethodConfig) -> str:
 
 def recogniser_name(recogniser: RecogniserConfig) -> str:
     """The name by which a config file gives this recogniser."""
-    return _name_of(type(recogniser), RECOGNISERS)
+    known = (
+        IMAGE_RECOGNISERS
+        if isinstance(recogniser, ImageRecogniserConfig)
+        else RECOGNISERS
+    )
+    return _name_of(type(recogniser), known)
 
 
 # ---- names --------------------------------------------------------------------------

@@ -11,10 +11,13 @@ from typing import Literal
 from clrl.checks import check_at_least, check_positive, check_share
 from clrl.config_common import CommonConfig
 from clrl.errors import ConfigError, unknown_name
+from clrl.recognition.image_recognisers import ImageRecogniserConfig
 from clrl.recognition.recognisers import (
     FlatForgetMeNotRecogniser,
+    ForgetMeNotRecogniser,
     OracleRecogniser,
 )
+from clrl.records import Labelling
 from clrl.summary import Measure
 from clrl.supervised.data import DATASETS
 from clrl.supervised.network import Initialisation
@@ -110,6 +113,10 @@ class MLPConfig:
     task_head: bool = False
     """Whether each task owns the last layer (multi-headed)."""
 
+    task_layers_copied: bool = False
+    """Whether the layers that a new task owns begin as a copy of the previous task's,
+    not afresh (``finetune`` in the code of Lopez-Paz and Ranzato, 2017)."""
+
     max_tasks: int = 32
     """Tasks that there are own layers for; one more ends the run with an error."""
 
@@ -120,6 +127,11 @@ class MLPConfig:
         check_share("network.input_dropout", self.input_dropout)
         check_share("network.hidden_dropout", self.hidden_dropout)
         check_at_least("network.max_tasks", self.max_tasks, 1)
+        if self.task_layers_copied and not self.owns_layers:
+            raise ConfigError(
+                "network.task_layers_copied needs layers that tasks own, got none; "
+                "switch network.task_input, task_hidden or task_head on too."
+            )
 
     @property
     def owns_layers(self) -> bool:
@@ -147,6 +159,11 @@ class SupervisedRunConfig(CommonConfig):
     test_examples: int | None = None
     """Test examples of each task that accuracies are over, drawn once; null: all."""
 
+    also_under: tuple[Labelling, ...] = ()
+    """Labels besides the inferred one under which every task is scored again:
+    ``true_label`` (that of most of its training) and ``no_label`` (all classes may be
+    answered; not where tasks own layers)."""
+
     held_out_examples: int | None = None
     """To tune with: so many of the last training examples are not trained on but scored
     in place of the test set; null: the test set is scored."""
@@ -171,16 +188,35 @@ class SupervisedRunConfig(CommonConfig):
                 "which one it is in, got another recogniser; set recogniser to oracle, "
                 "or stream.scenario to domain or class."
             )
-        if isinstance(self.recogniser, FlatForgetMeNotRecogniser):
+        if isinstance(
+            self.recogniser, FlatForgetMeNotRecogniser | ForgetMeNotRecogniser
+        ):
             raise ConfigError(
-                "flat_fmn models the screens of games (84x84 or 42x42 pixels), got the "
-                f"images of {self.dataset}; set recogniser to oracle or one_task."
+                "the recogniser models the screens of games, got the images of "
+                f"{self.dataset}; take one of clrl.recognition.image_recognisers."
             )
         owns_layers = self.network.owns_layers
+        if owns_layers and "no_label" in self.also_under:
+            raise ConfigError(
+                "without a label there is no network where tasks own layers, got "
+                "no_label in also_under; leave it out."
+            )
+        self._check_contexts_have_room()
         if is_told and owns_layers and tasks > self.network.max_tasks:
             raise ConfigError(
                 f"network.max_tasks must be at least {tasks}, the number of tasks, got "
                 f"{self.network.max_tasks}; raise it."
+            )
+
+    def _check_contexts_have_room(self) -> None:
+        recogniser, network = self.recogniser, self.network
+        if not (isinstance(recogniser, ImageRecogniserConfig) and network.owns_layers):
+            return
+        if recogniser.max_contexts > network.max_tasks:
+            raise ConfigError(
+                "recogniser.max_contexts must be at most network.max_tasks, for each "
+                f"context owns layers, got {recogniser.max_contexts} and "
+                f"{network.max_tasks}; lower the one or raise the other."
             )
 
     @property

@@ -1,6 +1,5 @@
 """Runs a recogniser over the games of a config, without any learning of the agent."""
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import TypeAlias
@@ -11,17 +10,13 @@ from jaxtyping import Int64, Shaped
 
 from clrl import config_file, run
 from clrl.config import RunConfig
-from clrl.evaluation.recognition import Timeline
 from clrl.progress import Listener, Status
-from clrl.recognition.protocol import ScreenRecogniser, TaskRecogniser
+from clrl.recognise_recording import Recording
 from clrl.report.recognition import RecognisedStream
 from clrl.rl.atari import PROTOCOLS
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.game_sequence import GameSequence
 from clrl.run_directory import RunDirectory
-
-POSTERIOR_SAMPLES = 2_000
-"""The posterior is looked at about this often in the whole stream."""
 
 RELABEL_CALLS = 16
 """An agent that plays asks this often, in vector steps, under which task to act."""
@@ -92,25 +87,19 @@ def recognise(
     with closing(run.make_sequence(config)) as sequence:
         policy = _policy(config, sequence, agent_run)
         recogniser = config.recogniser.build(lambda: sequence.current_task)
-        recording = _Recording(recogniser, sequence.total_steps)
+        recording = Recording(recogniser, sequence.total_steps)
         observations = sequence.reset()
         for agent_steps in range(0, sequence.total_steps, sequence.num_envs):
             recording.observe(observations[:, -1], agent_steps, sequence.current_task)
             listener.status(_status(sequence, agent_steps, recording.label))
             sequence.step_async(policy(observations))
             observations = sequence.step_wait()[0]
-        return RecognisedStream(
-            games=sequence.games,
-            recogniser=config_file.describe(config).recogniser,
-            policy="random policy" if agent_run is None else agent_run.path.name,
-            truth=recording.truth.timeline(),
-            labels=recording.labels.timeline(),
-            total_steps=sequence.total_steps,
+        return recording.stream(
+            tasks=sequence.games,
+            recogniser=config_file.recogniser_name(config.recogniser),
+            source="random policy" if agent_run is None else agent_run.path.name,
+            step_name="agent steps",
             frames_per_step=PROTOCOLS[config.sequence.protocol].frame_skip,
-            recognition_seconds=recording.seconds,
-            posterior_steps=np.array(recording.posterior_steps, np.int64),
-            posterior=_padded(recording.posteriors),
-            screens=_screens(recogniser),
         )
 
 
@@ -137,69 +126,3 @@ def _status(sequence: GameSequence, agent_steps: int, label: int) -> Status:
         exploration_rate=1.0,
         last_return=None,
     )
-
-
-class _Changes:
-    """A timeline in the making."""
-
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._values: list[int] = []
-
-    def add(self, agent_steps: int, value: int) -> None:
-        if not self._values or self._values[-1] != value:
-            self._starts.append(agent_steps)
-            self._values.append(value)
-
-    def timeline(self) -> Timeline:
-        return Timeline(
-            np.array(self._starts, np.int64), np.array(self._values, np.int64)
-        )
-
-
-class _Recording:
-    """Asks a recogniser, and writes down what it says and how long it takes."""
-
-    def __init__(self, recogniser: TaskRecogniser, total_steps: int) -> None:
-        self._recogniser = recogniser
-        self._interval = max(1, total_steps // POSTERIOR_SAMPLES)
-        self.truth, self.labels = _Changes(), _Changes()
-        self.label = 0
-        self.seconds = 0.0
-        self.posterior_steps: list[int] = []
-        self.posteriors: list[np.ndarray] = []
-
-    def observe(
-        self, frames: Shaped[np.ndarray, "N ..."], agent_steps: int, task: int
-    ) -> None:
-        started = time.perf_counter()
-        self.label = self._recogniser.observe(frames)
-        self.seconds += time.perf_counter() - started
-        self.truth.add(agent_steps, task)
-        self.labels.add(agent_steps, self.label)
-        if agent_steps >= len(self.posteriors) * self._interval:
-            self.posterior_steps.append(agent_steps)
-            self.posteriors.append(_posterior(self._recogniser, self.label))
-
-
-def _posterior(recogniser: TaskRecogniser, label: int) -> np.ndarray:
-    """Of each context; a recogniser without one is certain of its label."""
-    if isinstance(recogniser, ScreenRecogniser):
-        return recogniser.posterior
-    return np.asarray(np.eye(recogniser.contexts + 1)[label])
-
-
-def _padded(posteriors: list[np.ndarray]) -> Shaped[np.ndarray, "L C"]:
-    """One row each; contexts that were not there yet had no probability."""
-    contexts = max(len(posterior) for posterior in posteriors)
-    padded = np.zeros((len(posteriors), contexts))
-    for row, posterior in zip(padded, posteriors, strict=True):
-        row[: len(posterior) - 1] = posterior[:-1]
-        row[-1] = posterior[-1]
-    return padded
-
-
-def _screens(recogniser: TaskRecogniser) -> Shaped[np.ndarray, "C H W"]:
-    if isinstance(recogniser, ScreenRecogniser):
-        return recogniser.expected_screens()
-    return np.zeros((0, 1, 1))

@@ -8,6 +8,7 @@ Records hold no wall-clock time, so the same run twice writes the same file. The
     train           means over the updates since the last such record
     consolidation   a task was left and its importance estimated
     evaluation      a game was scored without learning; stage 0 is before training
+    relabelled      it was scored once more, under another label than the inferred one
     random_policy   a uniformly random policy played a game
     plasticity      what is left of the network's ability to learn, after a visit
     guard           something looks wrong, see clrl.guards
@@ -26,9 +27,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from clrl.errors import CheckpointError
+
+Labelling: TypeAlias = Literal["true_label", "no_label"]
+"""Under which label a game is scored once more; see ``Relabelled``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +122,23 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Relabelled:
+    """Raw returns of a game as in ``Evaluation``, under another label.
+
+    With ``labelling`` ``true_label`` that is the label of most training in this game,
+    with ``no_label`` it is None: only what all tasks share is used.
+    """
+
+    kind: ClassVar[str] = "relabelled"
+    agent_steps: int
+    stage: int
+    game: str
+    labelling: Labelling
+    label: int | None
+    returns: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RandomPolicy:
     """Raw returns of a uniformly random policy."""
 
@@ -164,6 +185,7 @@ Record: TypeAlias = (
     | Train
     | Consolidation
     | Evaluation
+    | Relabelled
     | RandomPolicy
     | Plasticity
     | Guard

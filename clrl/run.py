@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from clrl.config import AgentConfig, RunConfig, check_games
 from clrl.errors import ClrlError, DivergenceError, MemoryBudgetError
 from clrl.guards import Guards, standard_guards
 from clrl.progress import Listener
-from clrl.records import Evaluation, RecordWriter
+from clrl.records import Evaluation, Labelling, RecordWriter, Relabelled
+from clrl.relabelling import recorded_true_labels
 from clrl.rl.atari import PROTOCOLS, AtariGame, game_names, rom_path
 from clrl.rl.dashboard import Dashboard
 from clrl.rl.dqn import ContinualDQN
@@ -32,7 +33,7 @@ from clrl.rl.game_sequence import GameSequence, Visit, fixed_visits, random_visi
 from clrl.rl.objective import QLearning
 from clrl.rl.policy import ContinualDQNPolicy
 from clrl.rl.precision import try_precisions
-from clrl.rl.recorder import Recorder, Schedule, evaluation_record
+from clrl.rl.recorder import Recorder, Schedule, describe, evaluations
 from clrl.rl.replay import ReplayBatch
 from clrl.rl.replay_budget import available_bytes, required_bytes
 from clrl.run_directory import RunDirectory
@@ -97,7 +98,8 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
             guards=make_guards(config),
             dashboard=dashboard,
             schedule=Schedule(
-                random_policy_episodes=config.evaluation.random_policy_episodes
+                random_policy_episodes=config.evaluation.random_policy_episodes,
+                also_under=config.evaluation.also_under,
             ),
         )
         try:
@@ -161,27 +163,42 @@ def throwaway_agent(
 
 
 def evaluate(
-    directory: RunDirectory, episodes: int | None, listener: Listener
-) -> list[Evaluation]:
+    directory: RunDirectory,
+    episodes: int | None,
+    listener: Listener,
+    also_under: Sequence[Labelling] | None = None,
+) -> list[Evaluation | Relabelled]:
     """Scores all games of a run with its saved agent.
 
     Args:
         directory: Of the run.
         episodes: Of each game; by default as in the run's config.
         listener: Is told each score.
+        also_under: Other labels than the inferred one to score under; by default as in
+            the run's config.
 
     Raises:
         CheckpointError: There is no checkpoint, or it was altered.
     """
     config = config_file.read_game_config(directory.config)
+    if also_under is None:
+        also_under = config.evaluation.also_under
     with saved_agent(config, directory) as (agent, sequence):
         evaluator = make_evaluator(config, episodes or config.evaluation.episodes)
-        stage = len(sequence.visits)
-        evaluations = []
-        for score in evaluator.scores(agent):
-            evaluations.append(evaluation_record(score, sequence.total_steps, stage))
-            listener.message(f"{score.game}: {np.mean(score.returns):.1f}")
-        return evaluations
+        found = []
+        for record in evaluations(
+            evaluator,
+            agent,
+            sequence.total_steps,
+            len(sequence.visits),
+            also_under,
+            recorded_true_labels(directory.records, sequence.games)
+            if also_under
+            else {},
+        ):
+            found.append(record)
+            listener.message(describe(record))
+        return found
 
 
 @contextmanager

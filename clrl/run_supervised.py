@@ -2,26 +2,27 @@
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from clrl import config_file
+from clrl import allocator, config_file
 from clrl.checkpoint import read_checkpoint, write_checkpoint
 from clrl.config_supervised import SupervisedRunConfig, TrainingConfig
 from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import Domain
 from clrl.errors import ClrlError, ConfigError, DivergenceError
 from clrl.progress import Listener
-from clrl.records import Evaluation, RecordWriter
+from clrl.records import Evaluation, Labelling, RecordWriter, Relabelled
+from clrl.relabelling import recorded_true_labels
 from clrl.run_directory import RunDirectory
 from clrl.seeding import stream_number
 from clrl.supervised.data import DATASETS, Dataset
-from clrl.supervised.evaluate import score_tasks
 from clrl.supervised.network import MLP, ClassMask
 from clrl.supervised.objective import STATISTICS, CrossEntropy
-from clrl.supervised.recorder import Recorder, describe, evaluation_record
+from clrl.supervised.recorder import Recorder, describe, evaluations
 from clrl.supervised.stream import (
     ExampleBatch,
     TaskStream,
@@ -51,6 +52,7 @@ def train(
             where the run was is kept.
         KeyboardInterrupt: After a checkpoint of where the run was.
     """
+    allocator.keep_freed_memory()
     config = with_threads(config, listener)
     # Dropout draws from torch's global generator.
     with torch.random.fork_rng():
@@ -68,7 +70,9 @@ def train(
             closing(SummaryWriter(str(directory.tensorboard))) as tensorboard,
             RecordWriter(directory.records) as writer,
         ):
-            recorder = Recorder(writer.write, tensorboard, listener)
+            recorder = Recorder(
+                writer.write, tensorboard, listener, also_under=config.also_under
+            )
             try:
                 trainer.learn(recorder)
             except DivergenceError:
@@ -80,17 +84,23 @@ def train(
 
 
 def evaluate(
-    directory: RunDirectory, episodes: int | None, listener: Listener
-) -> list[Evaluation]:
+    directory: RunDirectory,
+    episodes: int | None,
+    listener: Listener,
+    also_under: Sequence[Labelling] | None = None,
+) -> list[Evaluation | Relabelled]:
     """Scores all tasks of a run with its saved classifier.
 
     Args:
         directory: Of the run.
         episodes: Must be None: an accuracy is over the whole test set.
         listener: Is told each score.
+        also_under: Other labels than the inferred one to score under; by default as in
+            the run's config.
 
     Raises:
-        ConfigError: Episodes are asked for.
+        ConfigError: Episodes are asked for, or scores without a label although tasks
+            own layers.
         CheckpointError: There is no checkpoint, or it was altered.
         DataError: A file of the data set is missing, altered, or cannot be fetched.
     """
@@ -101,16 +111,27 @@ def evaluate(
         )
     config = config_file.read_config(directory.config)
     assert isinstance(config, SupervisedRunConfig)
+    if also_under is not None:
+        config = dataclasses.replace(config, also_under=tuple(also_under))
     trainer = make_trainer(config)
     load(trainer, directory)
     stream = trainer.stream
-    evaluations = []
-    for score in score_tasks(trainer):
-        listener.message(describe(score))
-        evaluations.append(
-            evaluation_record(score, stream.total_examples, len(stream.visits))
-        )
-    return evaluations
+    true_labels = (
+        recorded_true_labels(directory.records, config.task_names)
+        if config.also_under
+        else {}
+    )
+    found = []
+    for record in evaluations(
+        trainer,
+        stream.total_examples,
+        len(stream.visits),
+        config.also_under,
+        true_labels,
+    ):
+        found.append(record)
+        listener.message(describe(record))
+    return found
 
 
 def make_trainer(config: SupervisedRunConfig) -> Trainer:
@@ -123,10 +144,7 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
     if isinstance(config.threads, int):
         torch.set_num_threads(config.threads)
     device = _device(config.device)
-    dataset = DATASETS[config.dataset].load(config.data_dir).to(device)
-    if config.held_out_examples is not None:
-        dataset = dataset.holding_out(config.held_out_examples)
-    stream = make_stream(config, dataset)
+    stream = make_stream(config, load_dataset(config).to(device))
     return Trainer(
         stream=stream,
         learner=make_learner(config, stream, device),
@@ -137,6 +155,19 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
         ),
         seed=config.seed,
     )
+
+
+def load_dataset(config: SupervisedRunConfig) -> Dataset:
+    """What the tasks are made from, in the CPU's memory.
+
+    Raises:
+        DataError: A file of the data set is missing, altered, or cannot be fetched.
+        ConfigError: Fewer training examples than are to be held out.
+    """
+    dataset = DATASETS[config.dataset].load(config.data_dir)
+    if config.held_out_examples is None:
+        return dataset
+    return dataset.holding_out(config.held_out_examples)
 
 
 def make_stream(config: SupervisedRunConfig, dataset: Dataset) -> TaskStream:
@@ -169,14 +200,18 @@ def make_learner(
     """A network with initial weights from the seed, its optimiser and its method."""
     network = make_network(config, stream).to(device)
     generator = torch.Generator(device).manual_seed(config.seed)
+    objective = CrossEntropy()
     domain = Domain[ExampleBatch](
-        statistics=STATISTICS, batch_type=ExampleBatch, generator=generator
+        statistics=STATISTICS,
+        batch_type=ExampleBatch,
+        objective=objective,
+        generator=generator,
     )
     max_grad_norm = config.training.max_grad_norm
     return ContinualLearner(
         network=network,
         optimizer=_optimizer(config.training, network),
-        objective=CrossEntropy(),
+        objective=objective,
         method=config.method.build(domain),
         max_grad_norm=float("inf") if max_grad_norm is None else max_grad_norm,
     )
@@ -201,6 +236,7 @@ def make_network(config: SupervisedRunConfig, stream: TaskStream) -> MLP:
             task_input=config.network.task_input,
             task_hidden=config.network.task_hidden,
             task_head=config.network.task_head,
+            task_layers_copied=config.network.task_layers_copied,
             max_tasks=config.network.max_tasks,
             mask=ClassMask(allowed) if config.stream.told_tasks else None,
         )

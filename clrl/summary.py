@@ -94,6 +94,9 @@ class Summary:
         learned: Games whose return in their last visit is above the random policy's by
             3 combined standard errors or more.
         measure: What a score is.
+        relabelled: Scores under other labels than the inferred one, by which; NaN where
+            a game had none yet.
+        acc_relabelled: As ``acc``, of these.
     """
 
     tasks: tuple[str, ...]
@@ -122,6 +125,8 @@ class Summary:
     random_policy: dict[str, RandomSummary]
     learned: tuple[str, ...]
     measure: Measure
+    relabelled: dict[str, tuple[tuple[float, ...], ...]]
+    acc_relabelled: dict[str, float]
 
 
 def summarise(
@@ -161,6 +166,16 @@ def summarise_history(
     random_policy = {
         r.game: summarise_returns(r.returns) for r in of_kind(run, records.RandomPolicy)
     }
+    relabelled = {
+        labelling: scores_of(
+            (r for r in of_kind(run, records.Relabelled) if r.labelling == labelling),
+            games,
+            stages=len(scores),
+        )
+        for labelling in dict.fromkeys(
+            r.labelling for r in of_kind(run, records.Relabelled)
+        )
+    }
     return Summary(
         tasks=games,
         stages=("before", *stage_names([games[j] for j in trained])),
@@ -192,6 +207,13 @@ def summarise_history(
         random_policy=random_policy,
         learned=learned_games(visit_summaries, random_policy),
         measure=description.measure,
+        relabelled={name: _rows(again) for name, again in relabelled.items()},
+        acc_relabelled={
+            name: transfer_matrix.average_score(
+                normalised_matrix(games, again, "nature") if is_return else again
+            )
+            for name, again in relabelled.items()
+        },
     )
 
 
@@ -227,9 +249,18 @@ def known_scores(
     """Mean raw returns by stage and game, NaN where a game was not scored."""
     evaluations = of_kind(run, records.Evaluation)
     stages = 1 + max((e.stage for e in evaluations), default=-1)
+    return scores_of(evaluations, games, stages)
+
+
+def scores_of(
+    evaluations: Iterable[records.Evaluation | records.Relabelled],
+    games: Sequence[str],
+    stages: int,
+) -> Float64[np.ndarray, "S T"]:
+    """Mean raw returns in some records by stage and game, NaN where there is none."""
     scores = np.full((stages, len(games)), math.nan)
     for e in evaluations:
-        if e.game in games:
+        if e.game in games and e.stage < stages:
             scores[e.stage, games.index(e.game)] = np.mean(e.returns)
     return scores
 

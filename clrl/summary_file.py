@@ -44,6 +44,8 @@ def read_summary(path: Path) -> Summary:
 
 
 def _summary(content: dict[str, Any]) -> Summary:
+    # Not in the summaries of runs before there were such scores.
+    content = {"relabelled": {}, "acc_relabelled": {}} | content
     expected = [field.name for field in dataclasses.fields(Summary)]
     if sorted(content) != sorted(expected):
         raise ValueError(f"the fields {', '.join(content)}")
@@ -57,6 +59,10 @@ def _summary(content: dict[str, Any]) -> Summary:
         **{name: _number(content[name]) for name in _NUMBERS},
         "recognition": RecognitionSummary(**recognition),
         "visits": tuple(VisitSummary(**visit) for visit in content["visits"]),
+        "relabelled": {k: _matrix(rows) for k, rows in content["relabelled"].items()},
+        "acc_relabelled": {
+            k: _number(value) for k, value in content["acc_relabelled"].items()
+        },
         "random_policy": {game: RandomSummary(**r) for game, r in random_policy},
     }
     return Summary(**content | read)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,6 +72,27 @@ def timelines(
     truth = {visit.agent_steps: games.index(visit.game) for visit in visits}
     inferred = {label.agent_steps: label.label for label in labels}
     return _timeline(truth, total_steps), _timeline(inferred, total_steps)
+
+
+def labels_of_tasks(
+    history: History, tasks: Sequence[str], agent_steps: int
+) -> dict[str, int]:
+    """The label under which most steps of each task were, of those with any.
+
+    Args:
+        history: What happened.
+        tasks: By name.
+        agent_steps: Only what was before is counted.
+    """
+    known = timelines(replace(history, agent_steps=agent_steps), tasks)
+    if known is None:
+        return {}
+    contingency = recognition.contingency(*known, agent_steps)
+    return {
+        task: int(steps.argmax())
+        for task, steps in zip(tasks, contingency, strict=False)
+        if steps.any()
+    }
 
 
 def _timeline(value_from: dict[int, int], total_steps: int) -> recognition.Timeline:

@@ -13,6 +13,9 @@ from torch import Tensor
 TaskId: TypeAlias = int
 """A task as the learner knows it: a label given by a recogniser, counted from 0."""
 
+NO_TASK: TaskId = -1
+"""No task in particular: asks a network for what all tasks share."""
+
 Parameters: TypeAlias = dict[str, Tensor]
 """Tensors of a network by parameter name, as in ``named_parameters()``."""
 

@@ -1,4 +1,4 @@
-"""Measures speed and memory beside Stable-Baselines3, prints a table, writes JSON."""
+"""Measures speed and memory, games beside Stable-Baselines3; table, JSON, figure."""
 
 import argparse
 import dataclasses
@@ -6,7 +6,7 @@ import datetime
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,9 +14,11 @@ from machine import machine
 from measurements import FULL, QUICK, Benchmark, Effort
 from rich.console import Console
 from rich.table import Table
+from supervised_speed import draw_step_costs, supervised_measurements
 from turns import Measurement
 
-OUTPUT = Path("docs/results/benchmark.json")
+RESULTS = Path("docs/results")
+PICTURES = Path("docs/pictures")
 PACKAGES = ("clrl", "torch", "stable_baselines3", "ale_py", "gymnasium", "numpy")
 
 
@@ -41,7 +43,16 @@ def parse_arguments() -> argparse.Namespace:
         "--quick", action="store_true", help="under two minutes, coarse"
     )
     parser.add_argument(
-        "--output", type=Path, default=OUTPUT, help="JSON file to write"
+        "--supervised", action="store_true", help="only what needs no games"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="JSON file to write; by default docs/results/benchmark.json, or "
+        "supervised_speed.json there",
+    )
+    parser.add_argument(
+        "--pictures", type=Path, default=PICTURES, help="folder of figures to write"
     )
     parser.add_argument("--seed", type=int, default=0)
     for field in dataclasses.fields(Effort):
@@ -70,14 +81,33 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     results = {}
     with console.status("starting the agents and filling their memories") as status:
-        for name, result in Benchmark(effort, arguments.seed).measurements():
+        for name, result in measurements(effort, arguments):
             results[name] = result
             status.update(f"{name}: {result.value:.4g} {result.unit}")
     report["results"] = {name: dataclasses.asdict(r) for name, r in results.items()}
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
+    name = "supervised_speed.json" if arguments.supervised else "benchmark.json"
+    output = arguments.output or RESULTS / name
+    for folder in (output.parent, arguments.pictures):
+        folder.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(report, indent=2) + "\n")
+    picture = arguments.pictures / "step_cost.png"
+    draw_step_costs(results).savefig(picture, metadata={"Software": None})
     console.print(table(results))
-    console.print(f"written to {arguments.output}")
+    console.print(f"written to {output} and {picture}")
+
+
+def measurements(
+    effort: Effort, arguments: argparse.Namespace
+) -> Iterator[tuple[str, Measurement]]:
+    """What was asked for."""
+    if not arguments.supervised:
+        yield from Benchmark(effort, arguments.seed).measurements()
+    yield from supervised_measurements(
+        repetitions=effort.repetitions,
+        calls=effort.calls,
+        gem_tasks=effort.gem_tasks,
+        seed=arguments.seed,
+    )
 
 
 if __name__ == "__main__":

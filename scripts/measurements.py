@@ -3,12 +3,12 @@
 import functools
 import statistics
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from recognition_cost import newest_frames, recognition_costs
 from replay_measurements import compressed_bytes, compressed_sampling
 from subjects import (
     BATCH_SIZE,
@@ -25,7 +25,6 @@ from subjects import (
     Start,
     SubjectProcess,
     our_agent,
-    pong,
 )
 from torch.utils.flop_counter import FlopCounterMode
 from turns import Measurement, Turns, alternate, ratio, repeat, speed_up
@@ -35,8 +34,6 @@ from clrl.continual.anchors import PerTaskAnchors
 from clrl.continual.importance import FisherDiagonal
 from clrl.continual.learner import ContinualLearner, Method
 from clrl.continual.penalty import QuadraticPenalty
-from clrl.recognition.flat_forget_me_not import FlatForgetMeNot
-from clrl.recognition.recognisers import FlatForgetMeNotRecogniser
 from clrl.rl.network import build_network
 from clrl.rl.objective import QGaussian, QLearning
 from clrl.rl.precision import try_precisions
@@ -44,7 +41,6 @@ from clrl.rl.replay import ReplayBatch
 from clrl.threads import thread_counts
 
 MATMUL_SIDE = 1_024  # two factors and a product of 4 MiB each
-STEPS_IN_A_CONTEXT = 64  # vector steps until a new context is sure to be open
 FRAMES = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 IMPORTANCE_EXAMPLES = 3_200  # of a task that is left: table S2 of Kirkpatrick et al.
 
@@ -59,6 +55,7 @@ class Effort:
         warm_up_steps: Agent steps before learning starts; they fill the memories.
         calls: Calls of whatever takes less than a second, in each turn.
         importance_batches: Batches of the importance, scaled up to 3,200 examples.
+        gem_tasks: Tasks of GEM's recipe, which has 20.
     """
 
     repetitions: int
@@ -66,13 +63,24 @@ class Effort:
     warm_up_steps: int
     calls: int
     importance_batches: int
+    gem_tasks: int
 
 
 FULL = Effort(
-    repetitions=5, steps=1_600, warm_up_steps=10_000, calls=50, importance_batches=100
+    repetitions=5,
+    steps=1_600,
+    warm_up_steps=10_000,
+    calls=50,
+    importance_batches=100,
+    gem_tasks=20,
 )
 QUICK = Effort(
-    repetitions=3, steps=320, warm_up_steps=1_000, calls=10, importance_batches=10
+    repetitions=3,
+    steps=320,
+    warm_up_steps=1_000,
+    calls=10,
+    importance_batches=10,
+    gem_tasks=3,
 )
 
 
@@ -106,7 +114,7 @@ class Benchmark:
             NUM_ENVS: SubjectProcess(Sb3SubjectOf8, start),
         }
         allocator.keep_freed_memory()
-        agent = our_agent(start)
+        self._agent = agent = our_agent(start)
         agent.learn(effort.warm_up_steps)
         self._network, self._objective = agent.policy.q_net, agent.learner.objective
         self._memory = agent.memories[0]
@@ -115,8 +123,7 @@ class Benchmark:
     def measurements(self) -> Iterator[tuple[str, Measurement]]:
         """Each measurement with its name, as soon as it is done."""
         # First, because what follows plays on in the agents' environments.
-        full_loops = self.full_loops()
-        yield from full_loops.items()
+        yield from self.full_loops().items()
         yield "update_vs_sb3", self.update()
         yield "acting_vs_sb3", self.acting()
         yield "environment_vs_sb3", self.environment()
@@ -132,13 +139,10 @@ class Benchmark:
         yield "ewc_overhead_20", ewc[20]
         for size in (BATCH_SIZE, MATCHED_BATCH_SIZE):
             yield f"update_fraction_of_matmul_{size}", self.fraction_of_matmul(size)
-        exact = full_loops["full_loop_exact_vs_sb3"]
-        step_seconds = NUM_ENVS / exact.detail["clrl_steps_per_second"]
-        for contexts in (1, 20):
-            yield (
-                f"recognition_overhead_{contexts}",
-                self.recognition(contexts, step_seconds),
-            )
+        frames = list(newest_frames(16 * self._effort.calls, self._rng))
+        yield from recognition_costs(
+            self._agent, frames, self._effort.repetitions, self._rng
+        )
         yield from self.precision().items()
         yield "importance_at_a_switch", self.importance()
         yield "replay_bytes_per_transition", self.replay_bytes()
@@ -261,38 +265,6 @@ class Benchmark:
             },
         )
 
-    def recognition(self, contexts: int, vector_step_seconds: float) -> Measurement:
-        """Time of flat forget-me-not with some contexts, as a share of a step."""
-        recogniser = FlatForgetMeNotRecogniser().build(lambda: 0)
-        assert isinstance(recogniser, FlatForgetMeNot)
-        # Pong is the last of the contexts; the others are still pictures of noise.
-        for _ in range(contexts - 1):
-            noise = self._rng.integers(256, size=(NUM_ENVS, 84, 84), dtype=np.uint8)
-            for _ in range(STEPS_IN_A_CONTEXT):
-                recogniser.observe(noise)
-        frames = list(self._frames(16 * self._effort.calls))
-
-        def watch() -> None:
-            for frame in frames:
-                recogniser.observe(frame)
-
-        turns = alternate({"watch": watch}, self._effort.repetitions)
-        if recogniser.contexts < contexts:
-            raise RuntimeError(
-                f"expected at least {contexts} contexts, got {recogniser.contexts}; "
-                "raise STEPS_IN_A_CONTEXT."
-            )
-        seconds = statistics.median(turns["watch"]) / len(frames)
-        return Measurement(
-            value=seconds / vector_step_seconds,
-            unit="of a step",
-            detail={
-                "contexts": recogniser.contexts,
-                "observe_seconds": seconds,
-                "step_seconds": vector_step_seconds,
-            },
-        )
-
     def precision(self) -> dict[str, Measurement]:
         """What ``precision: auto`` would measure with the agent's own transitions."""
         batches = [self._memory.sample(BATCH_SIZE, self._rng) for _ in range(4)]
@@ -330,16 +302,6 @@ class Benchmark:
         """Bytes that a stored transition takes, all of them counted."""
         size = float(self._memory.bytes_per_transition)
         return Measurement(value=size, unit="bytes")
-
-    def _frames(self, vector_steps: int) -> Iterator[np.ndarray]:
-        """The newest frame of each game, [N, H, W], in each step of random play."""
-        with closing(pong()) as games:
-            games.reset()
-            for _ in range(vector_steps):
-                actions = self._rng.integers(N_ACTIONS, size=NUM_ENVS)
-                observations = games.step(actions)[0]
-                assert isinstance(observations, np.ndarray)
-                yield observations[:, -1]
 
     def _learner(self, anchors: int) -> ContinualLearner[ReplayBatch]:
         network, target = (build_network("nature", FRAMES, N_ACTIONS) for _ in range(2))

@@ -60,6 +60,23 @@ class Expectation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SweepPoint:
+    """What a recipe is in a figure of several that differ in one number."""
+
+    picture: str
+    """Name of the figure's file."""
+
+    curve: str
+    """Which line of the figure it belongs to."""
+
+    axis: str
+    """What is varied."""
+
+    value: float
+    """Of what is varied, more than 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a published number is reproduced; field for field what its file holds."""
 
@@ -83,6 +100,9 @@ class Recipe:
 
     overrides: dict[str, Any] = field(default_factory=dict)
     """Of the config, by dotted key; or options of the random-pattern memory."""
+
+    sweep: SweepPoint | None = None
+    """Its place in a figure; null: in none."""
 
     note: str = ""
     """What a reader of the result should know."""
@@ -123,8 +143,11 @@ def read_recipe(path: Path) -> Recipe:
     if not values["seeds"]:
         raise ConfigError(f"{path} must give at least one seed, got none.")
     expected = values.pop("expected").items()
+    sweep = values.pop("sweep")
     return Recipe(
-        expected={measure: Expectation(**e) for measure, e in expected}, **values
+        expected={measure: Expectation(**e) for measure, e in expected},
+        sweep=None if sweep is None else SweepPoint(**sweep),
+        **values,
     )
 
 

@@ -75,9 +75,29 @@ def page(recipes: Mapping[str, Recipe], results: Mapping[str, Result | None]) ->
     for name, recipe in recipes.items():
         for row in rows(name, recipe, results[name]):
             lines.append(_line([f"[{name}](#{name})", *row[1:]]))
+    lines += _pictures(recipes, results)
     for name, recipe in recipes.items():
         lines += ["", *_section(name, recipe, results[name])]
     return "\n".join(lines) + "\n"
+
+
+def _pictures(
+    recipes: Mapping[str, Recipe], results: Mapping[str, Result | None]
+) -> list[str]:
+    """A paragraph for each sweep of which anything was run."""
+    sweeps = {
+        recipe.sweep.picture: recipe.sweep.axis
+        for name, recipe in recipes.items()
+        if recipe.sweep is not None and results[name] is not None
+    }
+    return [
+        line
+        for picture, axis in sweeps.items()
+        for line in (
+            "",
+            f"![Accuracy and forgetting against {axis}](pictures/{picture}.png)",
+        )
+    ]
 
 
 def _section(name: str, recipe: Recipe, result: Result | None) -> Iterator[str]:

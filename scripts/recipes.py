@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from recipe import Recipe, read_recipes
+from recipe_figure import draw_sweeps
 from recipe_page import Row, page, rows
 from recipe_results import Result, read_result, write_result
 from recipe_runs import run_seed
@@ -17,29 +18,43 @@ FOLDER = Path("recipes")
 CACHE = Path("runs/recipes")
 RESULTS = Path("docs/results/recipes")
 PAGE = Path("docs/recipes.md")
+PICTURES = Path("docs/pictures")
 
 
 def main() -> int:
-    """Runs what has not been run; the exit code is 0 even where a recipe misses."""
+    """Runs what has not been run, the rest too where one fails.
+
+    The exit code is 0 even where a recipe misses, 1 where a run failed.
+    """
     arguments = parse_arguments()
     out = Console()
+    failures = 0
     try:
         everything = read_recipes(FOLDER)
         chosen = read_recipes(FOLDER, arguments.names)
-        if not arguments.page:
-            for name, recipe in chosen.items():
-                run(out, name, recipe)
     except ClrlError as error:
-        out.print(f"scripts/recipes: {error}", highlight=False, markup=False)
+        say_failed(out, error)
         return 1
+    for name, recipe in ({} if arguments.page else chosen).items():
+        try:
+            run(out, name, recipe)
+        except ClrlError as error:
+            say_failed(out, error)
+            failures += 1
     results = {
         name: read_result(result_path(name), recipe)
         for name, recipe in everything.items()
     }
+    draw_sweeps(everything, results, PICTURES)
     PAGE.write_text(page(everything, results), encoding="utf-8")
     out.print(table(chosen, results))
     out.print(f"page  {PAGE}", highlight=False)
-    return 0
+    return 1 if failures else 0
+
+
+def say_failed(out: Console, error: ClrlError) -> None:
+    """Why there is no result."""
+    out.print(f"scripts/recipes: {error}", highlight=False, markup=False)
 
 
 def parse_arguments() -> argparse.Namespace:

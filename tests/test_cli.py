@@ -80,6 +80,14 @@ def test_a_run_directory_that_is_not_empty_is_refused_and_untouched(
     assert precious.read_text() == "data"
 
 
+def test_an_unknown_label_to_score_under_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_run(Path("runs/done"), config_of(), synthetic_run(episodes_per_visit=3))
+    arguments = ("evaluate", "runs/done", "--also-under", "true_labels")
+    assert "did you mean true_label" in complaint(capsys, *arguments)
+
+
 def test_evaluating_a_run_that_is_not_there_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

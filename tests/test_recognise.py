@@ -1,17 +1,20 @@
-"""``clrl recognise`` on real games."""
+"""``clrl recognise`` on real games and on minibatches of digits."""
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from clrl import config_file
+from clrl import config_file, records
 from clrl.cli import main
 from clrl.config import RunConfig, SequenceConfig
 from clrl.config_library import find_config
 from clrl.progress import SilentListener
 from clrl.recognise import recognise
 from clrl.recognition.recognisers import RECOGNISERS
+from clrl.run_directory import RunDirectory
 
 SHORT = ["--sequence.visit_steps", "160", "--sequence.num_envs", "4"]
 
@@ -69,9 +72,95 @@ def test_the_command_leaves_pictures_and_numbers(
     (folder,) = Path("runs").iterdir()
     assert folder.name == "recognise-flat_fmn-pong+breakout-seed0-1"
     names = {path.name for path in folder.iterdir()}
-    assert names == {"recognition.json", "recognition.png", "contexts.png"}
+    files = {"recognition.json", "recognition.png", "contexts.png"}
+    assert names == files | {"tensorboard"}
     written = json.loads((folder / "recognition.json").read_text())
     assert written["agent_steps"] == 4 * 160
+
+
+def test_tensorboard_holds_the_course_the_measures_and_pictures() -> None:
+    assert main(["recognise", "atari/smoke", *SHORT]) == 0
+    (folder,) = Path("runs").iterdir()
+    written = json.loads((folder / "recognition.json").read_text())
+    events = events_of(folder)
+    for tag, timeline in (("true_task", "true_tasks"), ("label", "labels")):
+        stretches = zip(*written[timeline].values(), strict=True)
+        expected = {s: v for s, v in stretches if s in steps_of(events, tag)}
+        points = {p.step: p.value for p in events.Scalars(f"recognition/{tag}")}
+        assert len(expected) > 1
+        assert all(points[step] == value for step, value in expected.items())
+    posteriors = [
+        [point.value for point in events.Scalars(f"posterior/{name}")]
+        for name in ("task_0", "task_1", "unknown")
+    ]
+    assert np.sum(posteriors, axis=0) == pytest.approx(1)
+    delays = [p.value for p in events.Scalars("recognition/delay_steps")]
+    assert [p.step for p in events.Scalars("recognition/delay_steps")] == [
+        160,
+        320,
+        480,
+    ]
+    assert np.median(delays) == written["measures"]["median_delay_steps"]
+    frames = [p.value for p in events.Scalars("recognition/delay_frames")]
+    assert frames == [4 * delay for delay in delays]
+    (ari,) = events.Scalars("measure/adjusted_rand_index")
+    assert ari.value == pytest.approx(written["measures"]["adjusted_rand_index"])
+    pictures = set(events.Tags()["images"])
+    assert pictures == {"over_time", "contexts", "context/0", "context/1"}
+
+
+def events_of(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder / "tensorboard"), {"scalars": 0})
+    events.Reload()
+    return events
+
+
+def steps_of(events: EventAccumulator, tag: str) -> set[int]:
+    return {point.step for point in events.Scalars(f"recognition/{tag}")}
+
+
+DIGITS = ["--dataset", "digits", "--stream.tasks", "3", "--training.order", "random"]
+
+
+@pytest.mark.parametrize("recogniser", ["flat_fmn", "fmn"])
+def test_the_tasks_of_a_supervised_config_are_told_apart(
+    recogniser: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = [*DIGITS, "--training.examples_per_task=50", "--recogniser", recogniser]
+    visits = ["--training.visits_per_task", "2", "--training.passes", "2"]
+    assert main(["recognise", "mnist/gem_inferred", *overrides, *visits]) == 0
+    assert "examples under a wrong label" in capsys.readouterr().out
+    (folder,) = Path("runs").iterdir()
+    assert folder.name == f"recognise-{recogniser}-digits_permutations-seed0-1"
+    written = json.loads((folder / "recognition.json").read_text())
+    assert written["examples"] == 3 * 2 * 2 * 50
+    assert written["policy"] == "digits"
+    assert written["measures"]["adjusted_rand_index"] == 1
+    assert written["measures"]["contexts"] == 3
+    assert written["measures"]["max_delay_steps"] == 0
+    shown = written["steps_by_game_and_label"]
+    assert sorted(max(row) for row in shown.values()) == [200, 200, 200]
+    events = events_of(folder)
+    assert "context/2" in events.Tags()["images"]
+    assert {p.value for p in events.Scalars("recognition/label")} == {0, 1, 2}
+
+
+def test_training_labels_the_examples_as_recognising_does() -> None:
+    overrides = [*DIGITS, "--training.examples_per_task=40", "--training.batch_size=8"]
+    assert main(["recognise", "mnist/gem_inferred", *overrides]) == 0
+    assert main(["train", "mnist/gem_inferred", *overrides, "--name=mine"]) == 0
+    (result,) = Path("runs").glob("recognise-*/recognition.json")
+    labels = json.loads(result.read_text())["labels"]
+    trained = records.read_records(RunDirectory.open(Path("runs/mine")).records)
+    changes = [r for r in trained if isinstance(r, records.Label)]
+    assert [c.agent_steps for c in changes] == labels["starts"]
+    assert [c.label for c in changes] == labels["values"]
+
+
+def test_nobody_plays_a_supervised_stream(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["recognise", "mnist/gem_inferred", *DIGITS, "--agent", "runs/mine"]
+    assert main(arguments) == 2
+    assert "--agent is for games" in capsys.readouterr().err
 
 
 def test_an_unknown_agent_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from clrl.records import (
     KINDS,
     Episode,
     Label,
+    Labelling,
     RandomPolicy,
     Record,
     RecordWriter,
@@ -31,6 +33,7 @@ values: dict[object, st.SearchStrategy[object]] = {
     dict[str, float]: st.dictionaries(st.text(), finite),
     float | None: st.none() | finite,
     int | None: st.none() | st.integers(0, 10**9),
+    Labelling: st.sampled_from(get_args(Labelling)),
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -22,7 +23,11 @@ from clrl.config import (
 from clrl.continual.methods import EWC
 from clrl.errors import CheckpointError, DivergenceError, MemoryBudgetError
 from clrl.progress import Listener, SilentListener
-from clrl.recognition.recognisers import FlatForgetMeNotRecogniser, OracleRecogniser
+from clrl.recognition.recognisers import (
+    FlatForgetMeNotRecogniser,
+    OneTaskRecogniser,
+    OracleRecogniser,
+)
 from clrl.run_directory import RunDirectory
 
 from .fakes import InterruptingListener, Remembering
@@ -309,6 +314,48 @@ def test_a_saved_agent_scores_what_it_scored_in_the_end(
 ) -> None:
     last = [r for r in recorded(runs[0], records.Evaluation) if r.stage == 2]
     assert run.evaluate(runs[0], None, SilentListener()) == last
+
+
+def test_games_are_also_scored_under_the_true_label_and_under_none(
+    tmp_path: Path, runs: tuple[RunDirectory, RunDirectory]
+) -> None:
+    wanted: tuple[records.Labelling, ...] = ("true_label", "no_label")
+    evaluation = dataclasses.replace(TINY.evaluation, also_under=wanted)
+    # Everything is task 0, so that breakout's true label is its inferred one too.
+    config = changed(evaluation=evaluation, recogniser=OneTaskRecogniser())
+    directory = new_directory(tmp_path, config)
+    run.train(config, directory, SilentListener())
+    inferred = recorded(directory, records.Evaluation)
+    again = recorded(directory, records.Relabelled)
+    true = [r for r in again if r.labelling == "true_label"]
+    none = [r for r in again if r.labelling == "no_label"]
+    seen = [(1, "pong"), (2, "pong"), (2, "breakout")]
+    assert [(r.stage, r.game) for r in true] == seen
+    assert [(r.label, r.returns) for r in true] == [
+        (e.label, e.returns) for e in inferred if (e.stage, e.game) in seen
+    ]
+    assert [(r.stage, r.game) for r in none] == [(e.stage, e.game) for e in inferred]
+    assert {r.label for r in none} == {None}
+    # Gains and biases that nobody has trained yet change nothing.
+    assert [r.returns for r in none[:2]] == [e.returns for e in inferred[:2]]
+
+    run_again = [
+        r
+        for r in records.read_records(directory.records)
+        if isinstance(r, records.Evaluation | records.Relabelled) and r.stage == 2
+    ]
+    assert run.evaluate(directory, None, SilentListener()) == run_again
+    assert len(run.evaluate(directory, None, SilentListener(), also_under=[])) == 2
+
+    events = EventAccumulator(str(directory.tensorboard))
+    events.Reload()
+    for labelling, group in (("true_label", true), ("no_label", none)):
+        points = events.Scalars(f"score_{labelling}/pong")
+        expected = [np.mean(r.returns) for r in group if r.game == "pong"]
+        assert [p.value for p in points] == pytest.approx(expected)
+
+    plain = [type(r).kind for r in records.read_records(runs[0].records)]
+    assert "relabelled" not in plain  # nothing of it by default
 
 
 def test_a_saved_agent_can_play_more_episodes(

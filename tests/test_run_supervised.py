@@ -17,16 +17,18 @@ from clrl.config_supervised import MLPConfig, SupervisedRunConfig, TrainingConfi
 from clrl.continual.methods import EWC
 from clrl.errors import CheckpointError, ConfigError, DataError, DivergenceError
 from clrl.progress import SilentListener
+from clrl.recognition.image_recognisers import FlatImageRecogniser
 from clrl.recognition.recognisers import (
     FlatForgetMeNotRecogniser,
     OneTaskRecogniser,
     OracleRecogniser,
 )
+from clrl.report.page import write_report
 from clrl.run_directory import RunDirectory
 from clrl.summary import summarise
 from clrl.supervised.streams import Permutations, Plain, Rotations, Split, StreamConfig
 
-from .fakes import InterruptingListener, Remembering
+from .fakes import InterruptingListener, Remembering, ScriptedLabels
 from .run_files import new_directory, recorded
 
 EXAMPLES = 60
@@ -147,6 +149,79 @@ def test_a_saved_classifier_scores_as_it_did_at_the_end(
     assert run_supervised.evaluate(first, None, SilentListener()) == last
 
 
+def test_tasks_are_also_scored_under_the_true_label_and_under_none(
+    tmp_path: Path,
+) -> None:
+    config = changed(
+        also_under=("true_label", "no_label"), recogniser=FlatImageRecogniser()
+    )
+    directory = new_directory(tmp_path, config)
+    run_supervised.train(config, directory, SilentListener())
+    inferred = recorded(directory, records.Evaluation)
+    again = recorded(directory, records.Relabelled)
+    seen = [(1, TASKS[0]), (2, TASKS[0]), (2, TASKS[1])]
+    true = [r for r in again if r.labelling == "true_label"]
+    assert [(r.stage, r.game, r.label) for r in true] == [
+        (*stage_and_task, label)
+        for stage_and_task, label in zip(seen, (0, 0, 1), strict=True)
+    ]
+    none = [r for r in again if r.labelling == "no_label"]
+    # No task owns anything here, so that labels make no difference.
+    assert [r.returns for r in none] == [e.returns for e in inferred]
+    last = [
+        r
+        for r in records.read_records(directory.records)
+        if isinstance(r, records.Evaluation | records.Relabelled) and r.stage == 2
+    ]
+    assert run_supervised.evaluate(directory, None, SilentListener()) == last
+    summary = summarise(records.read_records(directory.records), describe(config))
+    assert math.isnan(summary.relabelled["true_label"][0][0])
+    assert summary.acc_relabelled["no_label"] == summary.acc
+    events = EventAccumulator(str(directory.tensorboard))
+    events.Reload()
+    assert len(events.Scalars(f"score_no_label/{TASKS[0]}")) == 3
+    page = write_report(directory.path).read_text()
+    section = page[page.index('id="relabelled"') :]
+    assert f"{summary.relabelled['true_label'][-1][0]:.3f}" in section
+
+
+def test_a_wrong_label_costs_what_the_true_one_shows(tmp_path: Path) -> None:
+    # Twelve minibatches of each task; at evaluation everything is taken for task 1.
+    labels = ScriptedLabels(labels=(0,) * 12 + (1,) * 12, at_evaluation=1)
+    network = MLPConfig(hidden=(20,), task_head=True, max_tasks=2)
+    config = changed(also_under=("true_label",), network=network, recogniser=labels)
+    told = dataclasses.replace(config, recogniser=OracleRecogniser())
+    for name, each in (("inferred", config), ("told", told)):
+        run_supervised.train(
+            each, new_directory(tmp_path, each, name), SilentListener()
+        )
+    inferred, told_run = (RunDirectory.open(tmp_path / n) for n in ("inferred", "told"))
+    true = recorded(inferred, records.Relabelled)
+    assert [(r.stage, r.label) for r in true] == [(1, 0), (2, 0), (2, 1)]
+    told_scores = {
+        (e.stage, e.game): e.returns for e in recorded(told_run, records.Evaluation)
+    }
+    assert [r.returns for r in true] == [told_scores[r.stage, r.game] for r in true]
+    (wrong,) = [
+        e
+        for e in recorded(inferred, records.Evaluation)
+        if (e.stage, e.game) == (2, TASKS[0])
+    ]
+    assert wrong.returns < true[1].returns
+
+
+def test_without_a_label_there_is_no_network_of_layers_that_tasks_own() -> None:
+    with pytest.raises(ConfigError, match="no_label in also_under"):
+        changed(also_under=("no_label",), network=MLPConfig(task_head=True))
+
+
+def test_more_contexts_than_layers_are_refused_before_any_work() -> None:
+    network = MLPConfig(task_head=True, max_tasks=20)
+    with pytest.raises(ConfigError, match=r"max_contexts must be at most .* 32 and 20"):
+        changed(network=network, recogniser=FlatImageRecogniser())
+    changed(network=network, recogniser=FlatImageRecogniser(max_contexts=20))
+
+
 def test_episodes_are_refused(runs: tuple[RunDirectory, RunDirectory]) -> None:
     with pytest.raises(ConfigError, match="--episodes is for games"):
         run_supervised.evaluate(runs[0], 3, SilentListener())
@@ -202,13 +277,15 @@ def test_tasks_that_must_be_told_need_the_oracle() -> None:
 
 
 def test_a_recogniser_of_screens_is_refused_before_any_work() -> None:
-    with pytest.raises(ConfigError, match="flat_fmn models the screens of games"):
+    with pytest.raises(ConfigError, match="models the screens of games"):
         changed(recogniser=FlatForgetMeNotRecogniser())
 
 
 def test_too_few_layers_for_the_tasks_are_refused_before_any_work() -> None:
     with pytest.raises(ConfigError, match=r"network\.max_tasks must be at least 2"):
         changed(network=MLPConfig(task_head=True, max_tasks=1))
+    with pytest.raises(ConfigError, match="needs layers that tasks own"):
+        MLPConfig(task_layers_copied=True)
 
 
 def test_a_split_that_does_not_divide_is_refused_before_any_work() -> None:

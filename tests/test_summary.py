@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 
 from clrl.errors import ConfigError
-from clrl.records import Episode, Evaluation, Label, RandomPolicy, Record, Train, Visit
+from clrl.evaluation.human_scores import normalised
+from clrl.records import (
+    Episode,
+    Evaluation,
+    Label,
+    RandomPolicy,
+    Record,
+    Relabelled,
+    Train,
+    Visit,
+)
 from clrl.summary import (
     is_summarisable,
     known_scores,
@@ -46,6 +56,8 @@ KEYS = [
     "random_policy",
     "learned",
     "measure",
+    "relabelled",
+    "acc_relabelled",
 ]
 
 
@@ -195,3 +207,32 @@ def test_scores_with_a_gap_are_known_but_not_part_of_the_matrix() -> None:
     assert math.isnan(known[2, 1])
     assert known[2, 0] == -20.7
     np.testing.assert_array_equal(score_matrix(gap, ("pong", "breakout")), known[:2])
+
+
+def test_scores_under_other_labels_stand_beside_the_inferred_ones() -> None:
+    again = [
+        Relabelled(
+            agent_steps=e.agent_steps,
+            stage=e.stage,
+            game=e.game,
+            labelling="true_label",
+            label=0,
+            returns=tuple(2 * x for x in e.returns),
+        )
+        for e in SMALL
+        if isinstance(e, Evaluation) and (e.stage, e.game) != (0, "pong")
+    ]
+    plain = summarise(SMALL, description(("pong", "breakout")))
+    summary = summarise([*SMALL, *again], description(("pong", "breakout")))
+    assert not plain.relabelled
+    assert not plain.acc_relabelled
+    assert summary.scores == plain.scores
+    expected = 2 * np.array(plain.scores)
+    expected[0, 0] = math.nan  # pong had no label yet
+    np.testing.assert_allclose(summary.relabelled["true_label"], expected)
+    human = [
+        normalised(game, 2 * score)
+        for game, score in zip(plain.tasks, plain.scores[-1], strict=True)
+    ]
+    acc = sum(human) / len(human)
+    assert summary.acc_relabelled == {"true_label": pytest.approx(acc)}

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from clrl.errors import CheckpointError
-from clrl.records import Record
+from clrl.records import Record, Relabelled
 from clrl.summary import RunDescription, summarise, write_summary
 from clrl.summary_file import read_summary
 
-from .synthetic_run import description, synthetic_run
+from .synthetic_run import GAMES, description, synthetic_run
 
 FIRST_STAGE: list[Record] = [r for r in synthetic_run() if r.agent_steps == 0]
 UNKNOWN = description(("pong", "adventure"))
@@ -30,6 +30,30 @@ def test_a_summary_is_the_same_after_being_written_and_read(
     write_summary(summary, tmp_path / "summary.json")
     read = read_summary(tmp_path / "summary.json")
     assert repr(read) == repr(summary)  # NaN is not equal to itself
+
+
+def test_scores_under_other_labels_are_read_back(tmp_path: Path) -> None:
+    again: list[Record] = [
+        Relabelled(
+            agent_steps=0, stage=0, game=game, labelling=how, label=None, returns=(1.0,)
+        )
+        for game in GAMES[1:]
+        for how in ("true_label", "no_label")
+    ]
+    summary = summarise([*FIRST_STAGE, *again], description())
+    write_summary(summary, tmp_path / "summary.json")
+    assert repr(read_summary(tmp_path / "summary.json")) == repr(summary)
+    assert set(summary.relabelled) == {"true_label", "no_label"}
+
+
+def test_a_summary_from_before_there_were_such_scores_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    summary = summarise(synthetic_run(), description())
+    write_summary(summary, path)
+    content = json.loads(path.read_text("utf-8"))
+    del content["relabelled"], content["acc_relabelled"]
+    path.write_text(json.dumps(content), "utf-8")
+    assert repr(read_summary(path)) == repr(summary)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ Source: Sprechmann et al. (2018), Memory-based parameter adaptation.
 """
 
 import math
-from collections.abc import Callable
-from typing import Generic, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
 
 from clrl.continual.memories import ExampleMemories
 from clrl.continual.memory import columns_of, concatenated
@@ -20,6 +21,10 @@ from clrl.types import B, Parameters
 
 KERNEL_EPSILON = 1e-3
 """Bounds the weight of a stored example that equals the one that is shown."""
+
+COPIED_PARAMETERS = 2**21
+"""How many parameters the copies that are adapted at a time may have together: as many
+as stay in a processor's cache."""
 
 
 class Neighbours(NamedTuple):
@@ -52,8 +57,8 @@ class MemoryBasedAdaptation(Generic[B]):
 
     From theta, ``steps`` times ``theta_x <- theta_x - alpha grad sum_k w_k loss_k -
     beta (theta_x - theta)``, on a copy that is thrown away. The embedding is the
-    identity, so all parameters are adapted, one input after the other: a prediction
-    costs ``steps`` updates for each input.
+    identity, so all parameters are adapted, in a copy for each input: a prediction
+    costs ``steps`` updates of ``neighbours`` examples for each input.
 
     Args:
         memories: Filled and saved elsewhere.
@@ -112,43 +117,96 @@ class MemoryBasedAdaptation(Generic[B]):
             inputs.flatten(1).float(), keys.flatten(1).float(), self._neighbours
         )
         outputs = []
+        at_a_time = max(1, COPIED_PARAMETERS // _count(network))
         with eval_mode(network):
-            for n in range(len(task)):
+            for n in torch.split(
+                torch.arange(len(task), device=task.device), at_a_time
+            ):
                 columns = {name: c[rows[n]] for name, c in columns_of(stored).items()}
-                theta = self._adapted(
-                    network, loss, type(stored)(**columns), weights[n]
-                )
-                one = (inputs[n : n + 1], task[n : n + 1])
-                with torch.no_grad():
-                    outputs.append(torch.func.functional_call(network, theta, one))
+                theta = self._adapted(network, loss, type(stored), columns, weights[n])
+                outputs.append(_outputs(network, theta, inputs[n], task[n]))
         return torch.cat(outputs)
 
-    @torch.enable_grad()
     def _adapted(
         self,
         network: ContinualNetwork,
         loss: Loss,
-        neighbours: B,
-        weights: Float[Tensor, "K"],
+        batch: Callable[..., B],
+        columns: Mapping[str, Shaped[Tensor, "B K ..."]],
+        weights: Float[Tensor, "B K"],
     ) -> Parameters:
-        start = {n: p.detach() for n, p in network.named_parameters()}
+        """Each input's own parameters, [B, ...]."""
         objective = _WeightedLoss(network, loss)
-        theta = start
+
+        def value(
+            theta: Parameters, columns: Mapping[str, Tensor], weights: Tensor
+        ) -> Tensor:
+            of_network = {f"network.{name}": p for name, p in theta.items()}
+            arguments = (batch(**columns), weights)
+            found: Tensor = functional_call(objective, of_network, arguments)
+            return found
+
+        gradient_of = _for_each(grad(value), network)
+        start = {n: p.detach() for n, p in network.named_parameters()}
+        theta = {n: p.expand(len(weights), *p.shape) for n, p in start.items()}
         for _ in range(self._steps):
-            theta = {n: p.detach().requires_grad_() for n, p in theta.items()}
-            value = torch.func.functional_call(
-                objective,
-                {f"network.{n}": p for n, p in theta.items()},
-                (neighbours, weights),
-            )
-            gradient = torch.autograd.grad(
-                value, list(theta.values()), allow_unused=True, materialize_grads=True
-            )
+            gradient = gradient_of(theta, columns, weights)
             theta = {
-                name: p - self._learning_rate * g - self._pull * (p - start[name])
-                for (name, p), g in zip(theta.items(), gradient, strict=True)
+                name: g.mul_(-self._learning_rate)
+                .add_(theta[name], alpha=1 - self._pull)
+                .add_(start[name], alpha=self._pull)
+                for name, g in gradient.items()
             }
-        return {name: p.detach() for name, p in theta.items()}
+        return theta
+
+
+def _outputs(
+    network: ContinualNetwork, theta: Parameters, inputs: Tensor, task: Tensor
+) -> Tensor:
+    """Of each input by its own parameters; without a graph."""
+
+    def of_one(theta: Parameters, shown: Tensor, task: Tensor) -> Tensor:
+        one: Tensor = functional_call(network, theta, (shown[None], task[None]))
+        return one[0]
+
+    with torch.no_grad():
+        found: Tensor = _for_each(of_one, network)(theta, inputs, task)
+    return found
+
+
+def _for_each(
+    function: Callable[..., Any], network: ContinualNetwork
+) -> Callable[..., Any]:
+    """``function`` of each row of its arguments, all rows at once where that can be.
+
+    A network with parts that tasks own chooses them by the task's number, which cannot
+    be done for many rows at once.
+    """
+    owned = len(network.shared_parameters()) < len(dict(network.named_parameters()))
+    return _row_by_row(function) if owned else vmap(function)
+
+
+def _row_by_row(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As ``vmap``, for functions of tensors and mappings to tensors."""
+
+    def mapped(*arguments: Tensor | Mapping[str, Tensor]) -> Any:
+        rows = range(len(arguments[-1]))
+        found = [function(*(_row(a, n) for a in arguments)) for n in rows]
+        if isinstance(found[0], Tensor):
+            return torch.stack(found)
+        return {name: torch.stack([row[name] for row in found]) for name in found[0]}
+
+    return mapped
+
+
+def _row(columns: Tensor | Mapping[str, Tensor], n: int) -> Any:
+    if isinstance(columns, Tensor):
+        return columns[n]
+    return {name: column[n] for name, column in columns.items()}
+
+
+def _count(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
 
 
 class _WeightedLoss(nn.Module):

@@ -1,6 +1,6 @@
 """Which gradient is applied."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 from clrl.continual.state import Stateful, Stateless
@@ -16,15 +16,16 @@ class GradientConstraint(Stateful, Protocol[B_co]):
     def __call__(
         self,
         gradient: Parameters,
-        gradient_of: Callable[[B_co], Parameters],
+        gradients_of: Callable[[Sequence[B_co]], Parameters],
         task: TaskId,
     ) -> Parameters:
         """The gradient to apply while ``task`` is the current task.
 
         Args:
             gradient: Gradient of objective and penalty, by parameter name.
-            gradient_of: Gradient of the mean objective on any other batch, for
-                constraints that compare with a memory of earlier tasks.
+            gradients_of: Gradient of the mean objective on each of K other batches,
+                [K, ...] by parameter name, for constraints that compare with memories
+                of earlier tasks.
             task: The current task.
         """
         ...
@@ -34,8 +35,8 @@ class NoConstraint(Stateless):
     """Applies the gradient as it is."""
 
     def __call__(
-        self, gradient: Parameters, gradient_of: object, task: TaskId
+        self, gradient: Parameters, gradients_of: object, task: TaskId
     ) -> Parameters:
         """``gradient``, as it came."""
-        del gradient_of, task
+        del gradients_of, task
         return gradient

@@ -1,7 +1,7 @@
 """Constraints that compare a gradient with those of remembered examples."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic
 
 import torch
@@ -19,8 +19,7 @@ class GradientEpisodicMemory(Stateless, Generic[B]):
     """GEM: no step may raise the mean loss on any earlier task's memory.
 
     Lopez-Paz & Ranzato (2017). Only parameters that the current gradient moves take
-    part: what another task owns is not in the way. One backward pass for each earlier
-    task; on a CPU, one pass over all of them at once takes as long.
+    part: what another task owns is not in the way.
 
     Args:
         memories: Of each task, filled and saved elsewhere.
@@ -48,7 +47,7 @@ class GradientEpisodicMemory(Stateless, Generic[B]):
     def __call__(
         self,
         gradient: Parameters,
-        gradient_of: Callable[[B], Parameters],
+        gradients_of: Callable[[Sequence[B]], Parameters],
         task: TaskId,
     ) -> Parameters:
         """The gradient nearest to ``gradient`` that no earlier task's memory opposes.
@@ -59,13 +58,11 @@ class GradientEpisodicMemory(Stateless, Generic[B]):
         earlier = [other for other in self._memories.tasks if other != task]
         if not earlier:
             return gradient
-        past = torch.stack(
-            [_flat(gradient_of(self._memories.of(k)), gradient) for k in earlier]
-        )
+        past = gradients_of([self._memories.of(k) for k in earlier])
         try:
             projected = gem_projection(
-                _flat(gradient, gradient),
-                past,
+                _flat(gradient),
+                _rows(past, len(earlier), like=gradient),
                 margin=self._margin,
                 ridge=self._ridge,
             )
@@ -101,27 +98,33 @@ class AveragedGradientEpisodicMemory(Stateless, Generic[B]):
     def __call__(
         self,
         gradient: Parameters,
-        gradient_of: Callable[[B], Parameters],
+        gradients_of: Callable[[Sequence[B]], Parameters],
         task: TaskId,
     ) -> Parameters:
         """``gradient`` without its part against the reference gradient."""
         earlier = [other for other in self._memories.tasks if other != task]
         if not earlier:
             return gradient
-        reference = gradient_of(self._memories.sample(self._reference_size, earlier))
-        projected = agem_projection(
-            _flat(gradient, gradient), _flat(reference, gradient)
-        )
+        sample = self._memories.sample(self._reference_size, earlier)
+        (reference,) = _rows(gradients_of([sample]), 1, like=gradient)
+        projected = agem_projection(_flat(gradient), reference)
         return _shaped(projected, gradient)
 
 
-def _flat(gradient: Parameters, like: Parameters) -> Float[Tensor, "P"]:
-    """``gradient`` of the parameters in ``like``; 0 for those it does not reach."""
+def _flat(gradient: Parameters) -> Float[Tensor, "P"]:
+    return torch.cat([g.flatten() for g in gradient.values()])
+
+
+def _rows(gradients: Parameters, count: int, like: Parameters) -> Float[Tensor, "K P"]:
+    """``count`` flat gradients of what ``like`` has; 0 for what is not reached."""
     return torch.cat(
         [
-            (gradient[name] if name in gradient else torch.zeros_like(tensor)).flatten()
-            for name, tensor in like.items()
-        ]
+            gradients[name].flatten(1)
+            if name in gradients
+            else g.new_zeros(count, g.numel())
+            for name, g in like.items()
+        ],
+        dim=1,
     )
 
 

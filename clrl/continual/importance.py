@@ -103,6 +103,12 @@ class OneLabel(abc.ABC, Generic[B]):
         return Outcomes(torch.ones_like(outputs[:, 0])[None], labels[None])
 
 
+NO_EXAMPLES = (
+    "the importance of a task needs at least one example, got none; give batches from "
+    "the task's memory, or leave it without consolidation."
+)
+
+
 def mean_over_examples(
     network: ContinualNetwork,
     batches: Iterable[B],
@@ -131,10 +137,7 @@ def mean_over_examples(
             torch._foreach_add_(list(sums.values()), list(added.values()))
             examples += len(batch.task)
     if examples == 0:
-        raise ValueError(
-            "the importance of a task needs at least one example, got none; "
-            "give batches from the task's memory, or leave it without consolidation."
-        )
+        raise ValueError(NO_EXAMPLES)
     return {name: total / examples for name, total in sums.items()}
 
 
@@ -196,6 +199,67 @@ class FisherDiagonal(BatchLimit, Generic[B]):
             torch.square,
             self.generator,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SquaredBatchGradient(BatchLimit, Generic[B]):
+    """``(d mean_n s(x_n, y_n) / d theta)^2``, averaged over batches: not the Fisher.
+
+    So EWC in the code of Lopez-Paz & Ranzato (2017) and in many ports of it. Gradients
+    of a batch cancel where those of its examples do not, so near a minimum this is
+    smaller than the Fisher, by about the size of a batch. For reproducing what was
+    published with it.
+
+    Attributes:
+        statistic: ``s``, with one label for each example.
+        generator: Of the labels that are sampled.
+    """
+
+    statistic: Statistic[B]
+    generator: torch.Generator
+
+    def __call__(self, network: ContinualNetwork, batches: Iterable[B]) -> Parameters:
+        """The mean square by parameter name; of shared parameters only.
+
+        Raises:
+            ValueError: If ``batches`` holds no example.
+            ConfigError: If the statistic averages over labels: over those that the
+                model expects, the mean gradient is 0.
+        """
+        shared = network.shared_parameters()
+        total = {name: torch.zeros_like(p) for name, p in shared.items()}
+        count = 0
+        with eval_mode(network), torch.enable_grad():
+            for batch in self.drawn(batches):
+                for name, g in self._gradient(network, batch).items():
+                    total[name] += g.square()
+                count += 1
+        if count == 0:
+            raise ValueError(NO_EXAMPLES)
+        return {name: t / count for name, t in total.items()}
+
+    def _gradient(self, network: ContinualNetwork, batch: B) -> Parameters:
+        outputs = network(self.statistic.inputs(batch), batch.task)
+        with torch.no_grad():
+            weights, labels = self.statistic.outcomes(
+                network, outputs.detach(), batch, self.generator
+            )
+        if len(weights) > 1:
+            raise ConfigError(
+                "the gradient of a batch needs one label for each example, got "
+                f"{len(weights)}; choose an importance with sampled or empirical "
+                "labels, or importance_of examples."
+            )
+        trained = {
+            name: p
+            for name, p in network.shared_parameters().items()
+            if p.requires_grad
+        }
+        mean = (weights[0] * self.statistic(outputs, labels[0])).mean()
+        gradient = torch.autograd.grad(
+            mean, list(trained.values()), allow_unused=True, materialize_grads=True
+        )
+        return dict(zip(trained, gradient, strict=True))
 
 
 @dataclass(frozen=True)

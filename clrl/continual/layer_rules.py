@@ -29,11 +29,15 @@ class LayerRule(NamedTuple):
         sums: ``sum_n w_n phi(d s_n / d W)`` and the same of the bias, from ``A``, ``G``
             (the gradient of the layer's outputs, [B, ...]), ``w`` [B] and ``phi``. The
             former may be flattened beyond its first axis.
+        stacked: ``sum_n d s_n / d W`` and the same of the bias over each of K runs of
+            equally many examples, [K, ...], from ``A``, ``G`` and K; None where that
+            would take too much memory.
     """
 
     applies: Callable[[nn.Module, Tensor], bool]
     prepare: Callable[[nn.Module, Tensor], Tensor]
     sums: Callable[[Tensor, Tensor, Tensor, Transform], tuple[Tensor, Tensor]]
+    stacked: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]] | None = None
 
 
 def _linear_applies(module: nn.Module, inputs: Tensor) -> bool:
@@ -50,6 +54,12 @@ def _linear_sums(
     """For A [B, I] and G [B, O]: phi of an outer product is the product of the phis."""
     weighted = weights[:, None] * phi(G)
     return weighted.T @ phi(A), weighted.sum(0)
+
+
+def _linear_stacked(A: Tensor, G: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """For A [K N, I] and G [K N, O]: a product for each of K runs."""
+    A, G = (x.view(count, -1, x.shape[1]) for x in (A, G))
+    return torch.bmm(G.transpose(1, 2), A), G.sum(1)
 
 
 def _conv2d_applies(module: nn.Module, inputs: Tensor) -> bool:
@@ -87,6 +97,8 @@ def _conv2d_sums(
 
 # By exact type: a subclass may compute something else, and takes the general path.
 RULES: dict[type[nn.Module], LayerRule] = {
-    nn.Linear: LayerRule(_linear_applies, _linear_prepare, _linear_sums),
+    nn.Linear: LayerRule(
+        _linear_applies, _linear_prepare, _linear_sums, _linear_stacked
+    ),
     nn.Conv2d: LayerRule(_conv2d_applies, _conv2d_prepare, _conv2d_sums),
 }

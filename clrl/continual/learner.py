@@ -1,6 +1,6 @@
 """The gradient step on which every method and every domain meet."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, Protocol, runtime_checkable
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from clrl.continual.batch_gradients import batch_gradients
 from clrl.continual.consolidation import Consolidation, NoConsolidation
 from clrl.continual.constraint import GradientConstraint, NoConstraint
 from clrl.continual.network import ContinualNetwork
@@ -106,7 +107,7 @@ class ContinualLearner(Generic[B]):
         method.consolidation.before_update(dict(shared))
 
         written_penalty = method.penalty.add_gradient(shared, task)
-        self._apply(method.constraint(self._gradient(), self._gradient_of, task))
+        self._apply(method.constraint(self._gradient(), self._gradients_of, task))
         gradient_norm = self._clip()
         self.optimizer.step()
         method.consolidation.after_update(dict(shared))
@@ -188,18 +189,9 @@ class ContinualLearner(Generic[B]):
             nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, norm)
         return norm
 
-    def _gradient_of(self, batch: B) -> Parameters:
-        """Gradient of the mean objective on another batch; ``.grad`` is not touched."""
-        gradient = torch.autograd.grad(
-            self.objective(self.network, batch).mean(),
-            list(self._parameters.values()),
-            allow_unused=True,
-        )
-        return {
-            name: g
-            for name, g in zip(self._parameters, gradient, strict=True)
-            if g is not None
-        }
+    def _gradients_of(self, batches: Sequence[B]) -> Parameters:
+        """Of the mean objective on each other batch; ``.grad`` is not touched."""
+        return batch_gradients(self.network, self.objective, batches)
 
 
 def _laid_out_as(parameter: nn.Parameter, gradient: Tensor | None) -> Tensor | None:

@@ -29,6 +29,9 @@ class ExampleMemories(Stateful, abc.ABC, Generic[B]):
         budget_bytes: That all memories together may take.
         generator: Of all randomness, on the CPU, this object's own; its state is saved.
 
+    Attributes:
+        capacity: Examples of each memory.
+
     Raises:
         ConfigError: If ``capacity`` is below 1.
     """
@@ -48,7 +51,7 @@ class ExampleMemories(Stateful, abc.ABC, Generic[B]):
                 "memory's size, or use a method without one."
             )
         self._batch_type = batch_type
-        self._capacity = capacity
+        self.capacity = capacity
         self._retention = retention
         self._budget_bytes = budget_bytes
         self._generator = generator
@@ -115,7 +118,7 @@ class ExampleMemories(Stateful, abc.ABC, Generic[B]):
         Returns:
             The examples in the rows that were written to; no batch if there are none.
         """
-        rows = self._capacity * len(self._memories)
+        rows = self.capacity * len(self._memories)
         stored = sum(len(memory) for memory in self._memories.values())
         drawn = torch.randperm(rows, generator=self._generator)[:size]
         hits = int((drawn < stored).sum())
@@ -149,16 +152,16 @@ class ExampleMemories(Stateful, abc.ABC, Generic[B]):
             memory.load_state_dict(parts[task])
 
     def _empty(self) -> ExampleMemory[B]:
-        return ExampleMemory(self._batch_type, self._capacity, self._retention)
+        return ExampleMemory(self._batch_type, self.capacity, self._retention)
 
     def _require_room(self, batch: B, task: TaskId) -> None:
         example_bytes = sum(c[:1].nbytes for c in columns_of(batch).values())
-        memory_bytes = self._capacity * example_bytes
+        memory_bytes = self.capacity * example_bytes
         left = self._budget_bytes - len(self._memories) * memory_bytes
         if memory_bytes > left:
             raise MemoryBudgetError(
                 f"the memory of examples for task {task} needs "
-                f"{memory_bytes / 2**20:.1f} MiB ({self._capacity} examples), but "
+                f"{memory_bytes / 2**20:.1f} MiB ({self.capacity} examples), but "
                 f"{left / 2**20:.1f} MiB of {self._budget_bytes / 2**20:.1f} MiB are "
                 "left; raise memory_gib, or lower the number of examples."
             )

@@ -21,7 +21,10 @@ class ContinualNetwork(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
-        """The outputs for ``inputs`` [B, ...], each under its own task."""
+        """The outputs for ``inputs`` [B, ...], each under its own task.
+
+        Under ``NO_TASK`` they come from what all tasks share.
+        """
 
     def activations(
         self, inputs: Tensor, task: Int64[Tensor, "B"]
@@ -32,6 +35,19 @@ class ContinualNetwork(nn.Module, abc.ABC):
         """
         del inputs, task
         return []
+
+    def readout(
+        self, embedding: Float[Tensor, "B F"], task: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B A"]:
+        """The outputs for what the last hidden layer puts out, flattened.
+
+        Networks that do not override this have no embedding.
+        """
+        raise NotImplementedError
+
+    def readout_parameters(self) -> frozenset[str]:
+        """The names of the parameters that ``readout`` uses; none: no embedding."""
+        return frozenset()
 
     def shared_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that all tasks share: by name, all outside ``TaskOwned``."""

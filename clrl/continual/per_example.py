@@ -10,19 +10,17 @@ other parameters (norms, bare ones, layers called twice, tied weights) go throug
 each other: put networks with batch normalisation into eval mode.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64, Shaped
-from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch import Tensor
 
-from clrl.continual.layer_rules import RULES, LayerRule, Transform
+from clrl.continual.layer_rules import Transform
 from clrl.continual.network import ContinualNetwork
+from clrl.continual.recording import RuledLayer, recording, ruled_layers
 from clrl.types import Parameters
 
 FALLBACK_EXAMPLES = 32
@@ -40,24 +38,6 @@ class Scalar(Protocol):
         ...
 
 
-class _Call(NamedTuple):
-    """One call of a module: what went in, and where in the graph its output is."""
-
-    inputs: Tensor
-    output: GradientEdge
-
-
-class _Layer(NamedTuple):
-    """A call whose gradients follow from a rule; ``prepared`` is ``A``, unfolded."""
-
-    weight: str
-    bias: str | None
-    shape: torch.Size
-    prepared: Tensor
-    output: GradientEdge
-    rule: LayerRule
-
-
 @dataclass(frozen=True, kw_only=True)
 class RecordedForward:
     """A forward pass from which sums over examples can be taken.
@@ -70,7 +50,7 @@ class RecordedForward:
     _network: ContinualNetwork
     _inputs: Tensor
     _task: Tensor
-    _layers: Sequence[_Layer]
+    _layers: Sequence[RuledLayer]
 
     def sum_over_examples(
         self,
@@ -167,78 +147,13 @@ def record_forward(
     A parameter of a linear or convolution layer must be used through that layer's call
     only; a use past it, as in ``functional.linear(x, layer.weight)``, is not seen.
     """
-    with torch.enable_grad(), _recording(network) as calls:
+    with torch.enable_grad(), recording(network) as calls:
         outputs: Tensor = network(inputs, task)
-    layers = _layers(network, calls, batch_size=len(task))
+    layers = ruled_layers(network, calls, batch_size=len(task))
     return RecordedForward(
         outputs=outputs,
         _network=network,
         _inputs=inputs,
         _task=task,
         _layers=layers,
-    )
-
-
-@contextmanager
-def _recording(network: nn.Module) -> Iterator[dict[nn.Module, list[_Call | None]]]:
-    """Fills the yielded dict with the calls of all layers that have a rule."""
-    calls: dict[nn.Module, list[_Call | None]] = {}
-
-    def record(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        call = None
-        if args and output.requires_grad:
-            # The edge, not the output: an in-place activation would replace the latter.
-            call = _Call(args[0].detach(), get_gradient_edge(output))
-        calls.setdefault(module, []).append(call)
-
-    handles = [
-        module.register_forward_hook(record)
-        for module in network.modules()
-        if type(module) in RULES
-    ]
-    try:
-        yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _layers(
-    network: ContinualNetwork,
-    calls: dict[nn.Module, list[_Call | None]],
-    batch_size: int,
-) -> list[_Layer]:
-    """The calls to which a rule applies and whose parameters nothing else uses."""
-    owners = Counter(
-        id(parameter)
-        for module in network.modules()
-        for parameter in module.parameters(recurse=False)
-    )
-    names = {
-        id(parameter): name
-        for name, parameter in network.shared_parameters().items()
-        if parameter.requires_grad and owners[id(parameter)] == 1
-    }
-    layers = []
-    for module, (call, *more) in calls.items():
-        if call is None or more or len(call.inputs) != batch_size:
-            continue
-        rule = RULES[type(module)]
-        own = {id(parameter) for parameter in module.parameters(recurse=False)}
-        if own <= names.keys() and rule.applies(module, call.inputs):
-            layers.append(_layer(module, call, rule, names))
-    return layers
-
-
-def _layer(
-    module: nn.Module, call: _Call, rule: LayerRule, names: dict[int, str]
-) -> _Layer:
-    weight = cast("Tensor", module.weight)
-    return _Layer(
-        weight=names[id(weight)],
-        bias=names.get(id(module.bias)),
-        shape=weight.shape,
-        prepared=rule.prepare(module, call.inputs),
-        output=call.output,
-        rule=rule,
     )

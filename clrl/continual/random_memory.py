@@ -90,9 +90,9 @@ class DilutedMean(Stateless, Generic[B]):
         self._rehearsal = rehearsal
 
     def __call__(
-        self, gradient: Parameters, gradient_of: object, task: TaskId
+        self, gradient: Parameters, gradients_of: object, task: TaskId
     ) -> Parameters:
         """``gradient`` times the share of written examples."""
-        del gradient_of, task
+        del gradients_of, task
         share = self._rehearsal.written_share
         return {name: share * g for name, g in gradient.items()}

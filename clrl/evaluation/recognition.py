@@ -169,6 +169,11 @@ def switch_delays_steps(
     return np.array(delays, np.int64)
 
 
+def switches(truth: Timeline) -> Int64[np.ndarray, "H"]:
+    """The agent step of each true switch."""
+    return np.asarray(truth.starts[1:][np.diff(truth.values) != 0])
+
+
 def false_switches(truth: Timeline, labels: Timeline, total_steps: int) -> int:
     """How often the right label was left although the task stayed the same.
 
@@ -228,14 +233,15 @@ def _common_stretches(
     return _Stretches(
         starts,
         np.diff(starts, append=total_steps),
-        _values_at(truth, starts),
-        _values_at(labels, starts),
+        values_at(truth, starts),
+        values_at(labels, starts),
     )
 
 
-def _values_at(
-    timeline: Timeline, steps: Int64[np.ndarray, "H"]
-) -> Int64[np.ndarray, "H"]:
+def values_at(
+    timeline: Timeline, steps: Int64[np.ndarray, "L"]
+) -> Int64[np.ndarray, "L"]:
+    """The value at each of some steps of 0 or more."""
     return timeline.values[np.searchsorted(timeline.starts, steps, side="right") - 1]
 
 

@@ -61,6 +61,13 @@ class ForgetMeNot:
         """Log density, in nats, of the next observation, without learning it."""
         return self.tree.log_predictive(observation)
 
+    def close(self) -> None:
+        """Lets the pool learn now from the segments that the last observation ended.
+
+        Otherwise it does when the next observation comes.
+        """
+        self.tree.close()
+
     def open(self, start: int) -> Segment:
         """A new segment, which any model of the pool may explain."""
         pool = self.pool
@@ -84,17 +91,23 @@ class ForgetMeNot:
 
         Summed over all segments that it may belong to, and over the models of each.
         """
+        return np.asarray(np.sum([each for _, each in self.posteriors()], axis=0))
+
+    def posteriors(self) -> list[tuple[Segment, Float64[np.ndarray, "B I"]]]:
+        """The part of the posterior that each open segment adds, the shortest first."""
         of_segments = np.exp(self.tree.log_segment_probabilities())
         sequences = of_segments.shape[1]
         identities = int(self.pool.identities_given.max())
-        posterior = np.zeros((sequences, identities + 1))
         rows = np.arange(sequences)[:, None]
+        parts = []
         for segment, probability in zip(self.tree.segments, of_segments, strict=True):
             of_models = np.exp(segment.log_joint - segment.log_evidence[:, None])
+            part = np.zeros((sequences, identities + 1))
             # Identity -1, the untrained model's, is the last column.
             place = rows, segment.candidates.identities
-            np.add.at(posterior, place, probability[:, None] * of_models)
-        return posterior
+            np.add.at(part, place, probability[:, None] * of_models)
+            parts.append((segment, part))
+        return parts
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """A copy of the tree, its open segments and the pool.

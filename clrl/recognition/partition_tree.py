@@ -114,7 +114,7 @@ class PartitionTree:
         Returns:
             What its log predictive density was, in nats.
         """
-        self._open_nodes()
+        self.close()
         before = self.log_weights[-1]
         for segment in self.open_segments:
             segment.learn(observation)
@@ -127,7 +127,7 @@ class PartitionTree:
         self, observation: Shaped[np.ndarray, "B *observation"]
     ) -> Float64[np.ndarray, "B"]:
         """Log density, in nats, of the next observation, without learning it."""
-        self._open_nodes()
+        self.close()
         predictive = {
             id(segment): segment.log_predictive(observation)
             for segment in self.open_segments
@@ -139,6 +139,29 @@ class PartitionTree:
             )
         ]
         return np.asarray(np.logaddexp.reduce(terms, axis=0))
+
+    def close(self) -> None:
+        """Closes the nodes that ended with the last observation and opens the next.
+
+        Happens by itself when the next observation comes.
+        """
+        if not self.is_between:
+            return
+        self.is_between = False
+        top = (self.observations & -self.observations).bit_length() - 1
+        finished = [
+            FinishedSegment(self.segments[h], np.exp(self._log_whole(h)))
+            for h in range(top, -1, -1)
+        ]
+        if top == self.height:
+            self._grow()
+        nothing = np.zeros_like(self.log_weights[top])
+        self.log_left[top + 1] = self.log_weights[top]
+        self._source.finish(finished)
+        below = slice(0, top + 1)
+        self.segments[below] = [self._source.open(self.observations)] * (top + 1)
+        self.log_left[below] = [nothing] * (top + 1)
+        self.log_weights[below] = [nothing] * (top + 1)
 
     def log_segment_probabilities(self) -> Float64[np.ndarray, "H B"]:
         """Log probability that the newest observation's segment is the open node's.
@@ -172,26 +195,6 @@ class PartitionTree:
                 np.logaddexp(_LOG_HALF + segment.log_evidence, _LOG_HALF + halves)
             )
         return weights
-
-    def _open_nodes(self) -> None:
-        """Closes the nodes that ended with the last observation and opens the next."""
-        if not self.is_between:
-            return
-        self.is_between = False
-        top = (self.observations & -self.observations).bit_length() - 1
-        finished = [
-            FinishedSegment(self.segments[h], np.exp(self._log_whole(h)))
-            for h in range(top, -1, -1)
-        ]
-        if top == self.height:
-            self._grow()
-        nothing = np.zeros_like(self.log_weights[top])
-        self.log_left[top + 1] = self.log_weights[top]
-        self._source.finish(finished)
-        below = slice(0, top + 1)
-        self.segments[below] = [self._source.open(self.observations)] * (top + 1)
-        self.log_left[below] = [nothing] * (top + 1)
-        self.log_weights[below] = [nothing] * (top + 1)
 
     def _grow(self) -> None:
         root, weight = self.segments[-1], self.log_weights[-1]

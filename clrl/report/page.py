@@ -23,7 +23,7 @@ from clrl.report.retention import retention
 from clrl.report.run_data import RunData, flat, read_run
 from clrl.report.score_matrix import COLOURS
 from clrl.report.single_task_section import single_task_section
-from clrl.report.tables import number, plus_minus, score, signed
+from clrl.report.tables import LABELLINGS, number, plus_minus, score, signed
 from clrl.summary_recognition import timelines
 
 MOST_BYTES = 5_000_000
@@ -109,6 +109,7 @@ def _parts(run: RunData) -> dict[str, Any]:
         "retention_chart": _retention_chart(run),
         "timeline": figures.recognition_timeline(run),
         "contingency": _contingency(run),
+        "labellings": LABELLINGS,
         "perturbation": run.perturbation,
         "perturbation_charts": (
             perturbation_charts(run.perturbation) if run.perturbation else []

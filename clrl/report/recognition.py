@@ -31,12 +31,14 @@ class RecognisedStream:
     """Labels beside true tasks, over a stream.
 
     Attributes:
-        games: By true task.
+        games: Or other tasks, by true task.
         recogniser: By its name in the config.
-        policy: Who played, in words.
+        policy: Who played, in words, or which data set was shown.
         truth: True tasks over agent steps.
         labels: Inferred tasks over agent steps.
-        total_steps: Agent steps of the stream, summed over environments.
+        total_steps: Agent steps of the stream, summed over environments; of a
+            supervised stream examples, as all steps here.
+        step_name: What they are, in words.
         frames_per_step: Emulator frames of an agent step.
         recognition_seconds: Time that the recogniser took in all.
         posterior_steps: When the posterior was looked at, agent steps.
@@ -50,6 +52,7 @@ class RecognisedStream:
     truth: Timeline
     labels: Timeline
     total_steps: int
+    step_name: str = "agent steps"
     frames_per_step: int
     recognition_seconds: float
     posterior_steps: Int64[np.ndarray, "L"]
@@ -72,18 +75,20 @@ class RecognisedStream:
 def recognition_table(stream: RecognisedStream) -> Table:
     """The measures, one a row."""
     found = stream.measures()
+    steps = stream.step_name
+    cost = stream.milliseconds_per_step()
     rows = {
         "adjusted Rand index": number(found.adjusted_rand_index, 4),
         "contexts, true tasks": f"{found.contexts}, {found.tasks}",
-        "contexts with 1 % of the steps": str(found.contexts_of_at_least_1_percent),
-        "median delay, agent steps": number(found.median_delay_steps, 0),
-        "longest delay, agent steps": number(found.max_delay_steps, 0),
-        "false switches per million steps": number(
+        f"contexts with 1 % of the {steps}": str(found.contexts_of_at_least_1_percent),
+        f"median delay, {steps}": number(found.median_delay_steps, 0),
+        f"longest delay, {steps}": number(found.max_delay_steps, 0),
+        f"false switches per million {steps}": number(
             found.false_switches_per_million_steps, 1
         ),
-        "steps under a wrong label": f"{found.wrong_label_share:.2%}",
-        "steps in another task's memory": f"{found.contaminated_share:.2%}",
-        "milliseconds per agent step": number(stream.milliseconds_per_step(), 3),
+        f"{steps} under a wrong label": f"{found.wrong_label_share:.2%}",
+        f"{steps} in another task's memory": f"{found.contaminated_share:.2%}",
+        f"milliseconds per {steps.removesuffix('s')}": number(cost, 3),
     }
     table = Table(title=f"{stream.recogniser}, {stream.policy}", show_header=False)
     table.add_column()
@@ -102,7 +107,7 @@ def write_json(stream: RecognisedStream, path: Path) -> None:
     content = {
         "recogniser": stream.recogniser,
         "policy": stream.policy,
-        "agent_steps": stream.total_steps,
+        stream.step_name.replace(" ", "_"): stream.total_steps,
         "milliseconds_per_step": stream.milliseconds_per_step(),
         "measures": measures,
         "steps_by_game_and_label": dict(
@@ -128,9 +133,10 @@ def draw_timeline(stream: RecognisedStream) -> Figure:
     )
     measures = stream.measures()
     figure.suptitle(
-        f"{stream.recogniser}, {stream.policy}, {stream.total_steps:,} agent steps     "
+        f"{stream.recogniser}, {stream.policy}, {stream.total_steps:,} "
+        f"{stream.step_name}     "
         f"ARI {measures.adjusted_rand_index:.3f}   {measures.contexts} contexts for "
-        f"{measures.tasks} games   median delay {measures.median_delay_steps:g} steps",
+        f"{measures.tasks} tasks   median delay {measures.median_delay_steps:g}",
         fontsize=11,
         color=INK,
     )
@@ -193,7 +199,7 @@ def _draw_posterior(
     ]
     axes.set_yticks(range(contexts), [*names, "unknown"])
     axes.set_ylabel("posterior of each context", fontsize=8)
-    axes.set_xlabel("agent steps", fontsize=9)
+    axes.set_xlabel(stream.step_name, fontsize=9)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 

@@ -8,9 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from clrl.evaluation.human_scores import normalised
-from clrl.records import Evaluation
+from clrl.records import Evaluation, Relabelled
 from clrl.summary import Measure, Summary
 from clrl.summary_visits import RandomSummary, VisitSummary, summarise_returns
+
+LABELLINGS = {"true_label": "true label", "no_label": "no label"}
+"""Words for ``records.Labelling``."""
 
 
 def report(summary: Summary) -> Group:
@@ -20,11 +23,13 @@ def report(summary: Summary) -> Group:
             accuracy_table(summary),
             Text(accuracy_line(summary)),
             Text(recognition_line(summary)),
+            *_relabelled_tables(summary),
         )
     return Group(
         score_table(summary),
         Text(transfer_line(summary)),
         Text(recognition_line(summary)),
+        *_relabelled_tables(summary),
         Text(),
         training_table(summary),
         Text(learned_line(summary)),
@@ -60,32 +65,76 @@ def accuracy_table(summary: Summary) -> Table:
 
 
 def evaluation_table(
-    evaluations: Sequence[Evaluation], measure: Measure = "return"
+    evaluations: Sequence[Evaluation | Relabelled], measure: Measure = "return"
 ) -> Table:
-    """Scores of one round of evaluation, a game or task a row."""
-    if measure == "accuracy":
-        table = Table(title="Accuracy without learning")
-        for name in ("task", "label", "accuracy"):
-            table.add_column(name, justify="left" if name == "task" else "right")
-        for evaluation in evaluations:
-            (accuracy,) = evaluation.returns
-            table.add_row(
-                evaluation.game, str(evaluation.label), score(accuracy, measure)
-            )
-        return table
-    table = Table(title="Score without learning")
-    for name in ("game", "task", "episodes", "return", "human-normalised"):
-        table.add_column(name, justify="left" if name == "game" else "right")
+    """Scores of one round of evaluation, a game or task a row.
+
+    Scores under other labels than the inferred one have columns of their own.
+    """
+    is_accuracy = measure == "accuracy"
+    table = Table(
+        title="Accuracy without learning" if is_accuracy else "Score without learning"
+    )
+    columns = (
+        ("task", "label", "accuracy")
+        if is_accuracy
+        else ("game", "task", "episodes", "return", "human-normalised")
+    )
+    again = [e for e in evaluations if isinstance(e, Relabelled)]
+    labellings = list(dict.fromkeys(e.labelling for e in again))
+    table.add_column(columns[0])
+    for name in (*columns[1:], *(LABELLINGS[labelling] for labelling in labellings)):
+        table.add_column(name, justify="right")
     for evaluation in evaluations:
-        returns = summarise_returns(evaluation.returns)
+        if isinstance(evaluation, Relabelled):
+            continue
+        others = {e.labelling: e for e in again if e.game == evaluation.game}
         table.add_row(
-            evaluation.game,
-            str(evaluation.label),
-            str(returns.episodes),
-            plus_minus(returns.mean, returns.standard_error),
-            number(normalised(evaluation.game, returns.mean)),
+            *_evaluation_cells(evaluation, is_accuracy=is_accuracy),
+            *(_again_cell(others.get(name), measure) for name in labellings),
         )
     return table
+
+
+def _evaluation_cells(evaluation: Evaluation, *, is_accuracy: bool) -> Iterator[str]:
+    returns = summarise_returns(evaluation.returns)
+    yield evaluation.game
+    yield str(evaluation.label)
+    if is_accuracy:
+        yield score(returns.mean, "accuracy")
+        return
+    yield str(returns.episodes)
+    yield plus_minus(returns.mean, returns.standard_error)
+    yield number(normalised(evaluation.game, returns.mean))
+
+
+def _again_cell(evaluation: Relabelled | None, measure: Measure) -> str:
+    if evaluation is None:
+        return "-"
+    mean = summarise_returns(evaluation.returns).mean
+    label = "" if evaluation.label is None else f" (task {evaluation.label})"
+    return score(mean, measure) + label
+
+
+def relabelled_table(summary: Summary) -> Table:
+    """Final scores under the inferred label and under others, side by side."""
+    is_accuracy = summary.measure == "accuracy"
+    what = "accuracy" if is_accuracy else "score"
+    table = Table(title=f"Final {what} under")
+    table.add_column("task" if is_accuracy else "game")
+    table.add_column("inferred label", justify="right")
+    for labelling in summary.relabelled:
+        table.add_column(LABELLINGS[labelling], justify="right")
+    finals = [summary.scores[-1], *(rows[-1] for rows in summary.relabelled.values())]
+    for name, *values in zip(summary.tasks, *finals, strict=True):
+        table.add_row(name, *(score(value, summary.measure) for value in values))
+    means = (summary.acc, *summary.acc_relabelled.values())
+    table.add_row("ACC", *(number(mean, 3) for mean in means))
+    return table
+
+
+def _relabelled_tables(summary: Summary) -> list[Table]:
+    return [relabelled_table(summary)] if summary.relabelled else []
 
 
 def transfer_line(summary: Summary) -> str:
@@ -167,7 +216,9 @@ def is_zero(value: float) -> bool:
 
 
 def score(value: float, measure: Measure = "return") -> str:
-    """A raw score with as many digits as matter."""
+    """A raw score with as many digits as matter; a dash where there is none."""
+    if math.isnan(value):
+        return "-"
     if measure == "accuracy":
         return f"{value:.3f}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"  # noqa: PLR2004

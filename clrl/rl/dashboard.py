@@ -80,7 +80,7 @@ class Dashboard:
                 self._show_label(record)
             case records.Train():
                 self._show_training(record)
-            case records.Evaluation():
+            case records.Evaluation() | records.Relabelled():
                 self._show_score(record)
             case records.Plasticity():
                 self._show_plasticity(record)
@@ -140,8 +140,11 @@ class Dashboard:
         for name in ("dormant_fraction", "effective_rank", "weight_norm"):
             self._scalar(f"plasticity/{name}", getattr(record, name), record)
 
-    def _show_score(self, record: records.Evaluation) -> None:
+    def _show_score(self, record: records.Evaluation | records.Relabelled) -> None:
         mean = float(np.mean(record.returns))
+        if isinstance(record, records.Relabelled):
+            self._final_scalar(f"score_{record.labelling}/{record.game}", mean, record)
+            return
         human = normalised(record.game, mean)
         self._final_scalar(f"score/{record.game}", mean, record)
         self._final_scalar(f"human_normalised/{record.game}", human, record)

@@ -96,17 +96,28 @@ class Evaluator:
         for name in self.games:
             yield self.score(agent, name)
 
-    def score(self, agent: ContinualDQN, name: str) -> GameScore:
-        """The agent's score in one of the games."""
+    def score(
+        self, agent: ContinualDQN, name: str, under: TaskId | None = None
+    ) -> GameScore:
+        """The agent's score in one of the games.
+
+        Args:
+            agent: Plays; nothing of it changes.
+            name: Of the game.
+            under: The label to play under, unseen by the spectator; None: the one that
+                is inferred. Either way the same random numbers are drawn.
+        """
         task = self.games.index(name)
         rng = np.random.default_rng([self.seed, task])
+        spectator = self.spectator if under is None else nobody
 
         def act(seen: Shaped[np.ndarray, "N ..."]) -> Int64[np.ndarray, "N"]:
-            self.spectator(agent.newest_frames(seen))
+            spectator(agent.newest_frames(seen))
             return agent.act(seen, self.exploration_eps, rng)
 
         with self._playing(name, self.episodes) as (game, num_envs):
-            label = self._label(agent, task, game, num_envs, rng)
+            inferred = self._label(agent, task, game, num_envs, rng)
+            label = inferred if under is None else under
             with under_label(agent, label):
                 returns = play_episodes(
                     game,

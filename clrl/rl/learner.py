@@ -56,6 +56,7 @@ def make_learner(
             "greedy_softmax": GreedySoftmax(),
         },
         batch_type=ReplayBatch,
+        objective=objective,
         generator=generator,
     )
     return ContinualLearner(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from clrl.continual.network import ContinualNetwork, TaskOwned
 from clrl.errors import ConfigError, unknown_name
+from clrl.types import NO_TASK, TaskId
 
 
 class Convolution(NamedTuple):
@@ -93,12 +94,20 @@ class GainsAndBiases(TaskOwned):
         self, features: Float[Tensor, "B F *pixels"], selection: TaskSelection
     ) -> Float[Tensor, "B F *pixels"]:
         """``features`` shifted and scaled as each example's task wants it."""
-        present = torch.stack([self.tasks[c] for c in selection.present])  # [U, 2, F]
+        present = torch.stack([self._of(c) for c in selection.present])  # [U, 2, F]
         if len(selection.present) > 1:
             present = present[selection.position]  # [B, 2, F]
         pixels = (1,) * (features.dim() - 2)
         gain, bias = present.reshape(*present.shape, *pixels).unbind(dim=1)
         return (features + bias) * gain
+
+    def _of(self, task: TaskId) -> Float[Tensor, "2 F"]:
+        """A task's gains and biases; without a task those that change nothing."""
+        if task == NO_TASK:
+            ones = torch.ones_like(self.tasks[0][0])
+            return torch.stack([ones, torch.zeros_like(ones)])
+        own: Tensor = self.tasks[task]
+        return own
 
 
 class NoTaskPart(nn.Module):
@@ -182,6 +191,26 @@ class QNetwork(ContinualNetwork):
     ) -> list[Float[Tensor, "B F ..."]]:
         """What the convolutions and the fully connected layers but the last put out."""
         return list(self._outputs(inputs, task))[:-1]
+
+    def readout(
+        self, embedding: Float[Tensor, "B F"], task: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B A"]:
+        """Q-values for what the last hidden layer puts out."""
+        q_values: Tensor = self.task_parts[-1](
+            self.layers[-1](embedding), self._select(task)
+        )
+        return q_values
+
+    def readout_parameters(self) -> frozenset[str]:
+        """Those of the last layer with its gains and biases; none without others."""
+        if len(self.layers) == 1:
+            return frozenset()
+        last = len(self.layers) - 1
+        return frozenset(
+            name
+            for name, _ in self.named_parameters()
+            if name.startswith((f"layers.{last}.", f"task_parts.{last}."))
+        )
 
     def _outputs(
         self, inputs: Tensor, task: Int64[Tensor, "B"]

@@ -1,7 +1,7 @@
 """Writes down what happens in training, and has all games scored after each visit."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,14 @@ from clrl import records
 from clrl.guards import Guards
 from clrl.progress import Listener, Status
 from clrl.recognition.protocol import ScreenRecogniser, TaskRecogniser
+from clrl.records import Labelling
+from clrl.relabelling import TrueLabels, relabelled, relabellings
 from clrl.rl.dashboard import Dashboard
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.evaluate import Evaluator, GameScore
 from clrl.rl.game_sequence import GameSequence
 from clrl.rl.probe import NOT_MEASURED, plasticity, probe
+from clrl.types import TaskId
 
 _RETURNS_IN_A_MEAN = 20
 
@@ -28,10 +31,12 @@ class Schedule:
         record_interval: Agent steps between records of kind ``train``, and between
             points in TensorBoard.
         random_policy_episodes: Episodes of each game played at random before training.
+        also_under: Other labels than the inferred one to score each game under.
     """
 
     record_interval: int = 1_000
     random_policy_episodes: int = 10
+    also_under: Sequence[Labelling] = ()
 
 
 class Recorder(BaseCallback):
@@ -67,6 +72,7 @@ class Recorder(BaseCallback):
         self._consolidations = 0
         self._next_record = schedule.record_interval
         self._last_return: float | None = None
+        self._true_labels = TrueLabels()
         self._returns = {
             game: deque[float](maxlen=_RETURNS_IN_A_MEAN) for game in sequence.games
         }
@@ -217,6 +223,7 @@ class Recorder(BaseCallback):
     def _write(self, record: records.Record) -> None:
         """Writes ``record``, and the alarms it raises, which are also shown."""
         self._write_records([record])
+        self._true_labels.add(record)
         self._dashboard(record)
         for alarm in self._guards(record):
             self._write_records([alarm])
@@ -224,12 +231,22 @@ class Recorder(BaseCallback):
             self._listener.message(f"{alarm.guard}: {alarm.message}")
 
     def _evaluate(self, stage: int) -> None:
-        for score in self._evaluator.scores(self.model):
-            self._write(evaluation_record(score, self.num_timesteps, stage))
-            self._listener.message(
-                f"stage {stage}: {score.game} {np.mean(score.returns):.1f} "
-                f"(mean of {len(score.returns)} episodes, as task {score.label})"
-            )
+        also_under = self._schedule.also_under
+        true_labels = (
+            self._true_labels.at(self.num_timesteps, self._sequence.games)
+            if also_under
+            else {}
+        )
+        for record in evaluations(
+            self._evaluator,
+            self.model,
+            self.num_timesteps,
+            stage,
+            also_under,
+            true_labels,
+        ):
+            self._write(record)
+            self._listener.message(f"stage {stage}: {describe(record)}")
 
 
 def posterior_by_name(recogniser: TaskRecogniser) -> dict[str, float]:
@@ -244,10 +261,45 @@ def posterior_by_name(recogniser: TaskRecogniser) -> dict[str, float]:
     return {**dict(zip(names, known, strict=True)), "unknown": unknown}
 
 
-def evaluation_record(
-    score: GameScore, agent_steps: int, stage: int
-) -> records.Evaluation:
-    """The score of one game as a record."""
+def evaluations(  # noqa: PLR0917 - what and when, then how
+    evaluator: Evaluator,
+    agent: ContinualDQN,
+    agent_steps: int,
+    stage: int,
+    also_under: Sequence[Labelling],
+    true_labels: Mapping[str, TaskId],
+) -> Iterator[records.Evaluation | records.Relabelled]:
+    """The score of each game as a record, and again under other labels.
+
+    A label that is the inferred one is not played under again.
+
+    Args:
+        evaluator: Plays.
+        agent: Learns nothing.
+        agent_steps: Of training so far.
+        stage: As the records count.
+        also_under: Which labels besides the inferred one.
+        true_labels: Of the games that were trained on.
+    """
+    for score in evaluator.scores(agent):
+        yield _record(score, agent_steps, stage)
+        for labelling, label in relabellings(also_under, score.game, true_labels):
+            again = score
+            if label != score.label:
+                again = evaluator.score(agent, score.game, under=label)
+            yield relabelled(_record(again, agent_steps, stage), labelling)
+
+
+def describe(record: records.Evaluation | records.Relabelled) -> str:
+    """The score of one game on one line."""
+    label = "without a label" if record.label is None else f"as task {record.label}"
+    return (
+        f"{record.game} {np.mean(record.returns):.1f} "
+        f"(mean of {len(record.returns)} episodes, {label})"
+    )
+
+
+def _record(score: GameScore, agent_steps: int, stage: int) -> records.Evaluation:
     return records.Evaluation(
         agent_steps=agent_steps,
         stage=stage,

@@ -1,6 +1,6 @@
 """Fully connected networks, parts of which each task may own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import prod
 from typing import Literal, TypeAlias
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from clrl.continual.network import ContinualNetwork, TaskOwned
 from clrl.errors import ConfigError
+from clrl.types import NO_TASK, TaskId
 
 MASKED = -1e4
 """The logit of a class that may not be answered: its probability is exactly 0.
@@ -50,11 +51,24 @@ class TaskLinear(TaskOwned):
         self.layers = nn.ModuleList(nn.Linear(features, outputs) for _ in range(tasks))
         self._outputs = outputs
 
+    def copy(self, source: TaskId, to: TaskId) -> None:
+        """Gives task ``to`` the weights and biases that ``source`` has now."""
+        self.layers[to].load_state_dict(self.layers[source].state_dict())
+
     def forward(
         self, x: Float[Tensor, "B F"], task: Int64[Tensor, "B"]
     ) -> Float[Tensor, "B O"]:
-        """Each example through its own task's layer."""
+        """Each example through its own task's layer.
+
+        Raises:
+            ConfigError: An example is of no task, which has no layer.
+        """
         present = torch.unique(task).tolist()
+        if NO_TASK in present:
+            raise ConfigError(
+                "each task owns this layer, got examples without a task; score them "
+                "under a label."
+            )
         if len(present) == 1:
             outputs: Tensor = self.layers[present[0]](x)
             return outputs
@@ -89,8 +103,12 @@ class ClassMask(nn.Module):
     def forward(
         self, logits: Float[Tensor, "B C"], task: Int64[Tensor, "B"]
     ) -> Float[Tensor, "B C"]:
-        """``logits``, those of the task's other classes at ``MASKED``."""
-        return logits.masked_fill(~self.allowed[task], MASKED)
+        """``logits``, those of the task's other classes at ``MASKED``.
+
+        Under ``NO_TASK`` all may be answered.
+        """
+        allowed = self.allowed[task] | (task == NO_TASK)[:, None]
+        return logits.masked_fill(~allowed, MASKED)
 
 
 class MLP(ContinualNetwork):
@@ -108,6 +126,7 @@ class MLP(ContinualNetwork):
         task_input: bool = False,
         task_hidden: bool = False,
         task_head: bool = False,
+        task_layers_copied: bool = False,
         max_tasks: int = 1,
         mask: nn.Module | None = None,
     ) -> None:
@@ -123,6 +142,8 @@ class MLP(ContinualNetwork):
             task_input: Whether each task owns its first layer.
             task_hidden: Whether each task owns the layers between first and last.
             task_head: Whether each task owns its last layer.
+            task_layers_copied: Whether a task's own layers begin as a copy of those of
+                the task before.
             max_tasks: Tasks that may own layers.
             mask: Of the logits, by task; None: ``AllClasses``.
         """
@@ -146,21 +167,57 @@ class MLP(ContinualNetwork):
         self.mask = AllClasses() if mask is None else mask
         owns_layers = any(isinstance(layer, TaskLinear) for layer in self.layers)
         self._max_tasks = max_tasks if owns_layers else None
+        self._task_layers_copied = task_layers_copied
         initialise(self, initialisation)
 
     def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B C"]:
         """Logits of ``inputs`` [B, ...]; bytes are scaled from 0..255 to 0..1."""
-        x = inputs.flatten(1).float()
-        if inputs.dtype == torch.uint8:
-            x = x / 255
-        x = self.input_dropout(x)
-        *hidden, last = self.layers
-        for layer in hidden:
-            x = self.hidden_dropout(torch.relu(_applied(layer, x, task)))
-        logits: Tensor = self.mask(_applied(last, x, task), task)
+        *_, embedding = self._features(inputs, task)
+        return self.readout(embedding, task)
+
+    def activations(
+        self, inputs: Tensor, task: Int64[Tensor, "B"]
+    ) -> list[Float[Tensor, "B F ..."]]:
+        """What the hidden layers put out, past ReLU and dropout."""
+        _, *activations = self._features(inputs, task)
+        return activations
+
+    def readout(
+        self, embedding: Float[Tensor, "B F"], task: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B C"]:
+        """Logits for what the last hidden layer puts out."""
+        logits: Tensor = self.mask(_applied(self.layers[-1], embedding, task), task)
         return logits
 
-    def require_room(self, task: int) -> None:
+    def readout_parameters(self) -> frozenset[str]:
+        """Those of the last layer; none without a hidden one."""
+        if len(self.layers) == 1:
+            return frozenset()
+        last = f"layers.{len(self.layers) - 1}."
+        return frozenset(n for n, _ in self.named_parameters() if n.startswith(last))
+
+    def _features(
+        self, inputs: Tensor, task: Int64[Tensor, "B"]
+    ) -> Iterator[Float[Tensor, "B F"]]:
+        """The scaled inputs, then the output of each hidden layer."""
+        x = inputs.flatten(1).float()
+        if inputs.dtype == torch.uint8:
+            x = x.div_(255)  # it is a copy: bytes were turned into floats
+        x = self.input_dropout(x)
+        yield x
+        *hidden, _ = self.layers
+        for layer in hidden:
+            x = self.hidden_dropout(torch.relu(_applied(layer, x, task)))
+            yield x
+
+    def begin(self, task: TaskId, after: TaskId) -> None:
+        """Prepares for ``task``, never met before, which follows the task ``after``."""
+        if self._task_layers_copied:
+            for layer in self.layers:
+                if isinstance(layer, TaskLinear):
+                    layer.copy(after, task)
+
+    def require_room(self, task: TaskId) -> None:
         """Checks that the network can serve ``task``, counted from 0.
 
         Raises:

@@ -1,14 +1,17 @@
 """Writes down what happens in training, and has all tasks scored after each visit."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from torch.utils.tensorboard import SummaryWriter
 
 from clrl import records
 from clrl.metrics import Consolidated, RunningMeans
 from clrl.progress import Listener, Status
-from clrl.supervised.evaluate import TaskScore, score_tasks
+from clrl.records import Labelling
+from clrl.relabelling import TrueLabels, relabelled, relabellings
+from clrl.supervised.evaluate import TaskScore, score_task, score_tasks
 from clrl.supervised.train import Trainer
+from clrl.types import TaskId
 
 
 class Recorder:
@@ -22,6 +25,7 @@ class Recorder:
         tensorboard: Takes points.
         listener: Is told about the run while it goes on.
         record_updates: Gradient steps between records of kind ``train``.
+        also_under: Other labels than the inferred one to score each task under.
     """
 
     def __init__(
@@ -30,14 +34,17 @@ class Recorder:
         tensorboard: SummaryWriter,
         listener: Listener,
         record_updates: int = 100,
+        also_under: Sequence[Labelling] = (),
     ) -> None:
-        self._write = write
+        self._write_records = write
         self._tensorboard = tensorboard
         self._listener = listener
         self._record_updates = record_updates
         self._means = RunningMeans()
         self._visit = 0
         self._next_record = record_updates
+        self._also_under = also_under
+        self._true_labels = TrueLabels()
 
     def started(self, trainer: Trainer) -> None:
         """Scores the untrained network."""
@@ -129,19 +136,56 @@ class Recorder:
         self._plot(trainer, "recognition", recognition)
 
     def _evaluate(self, trainer: Trainer, stage: int) -> None:
-        for score in score_tasks(trainer):
-            self._write([evaluation_record(score, trainer.examples, stage)])
-            self._plot(trainer, "score", {score.name: score.accuracy})
-            self._listener.message(f"stage {stage}: {describe(score)}")
+        true_labels = {}
+        if self._also_under:
+            names = [task.name for task in trainer.stream.tasks]
+            true_labels = self._true_labels.at(trainer.examples, names)
+        for record in evaluations(
+            trainer, trainer.examples, stage, self._also_under, true_labels
+        ):
+            self._write([record])
+            group = "score"
+            if isinstance(record, records.Relabelled):
+                group = f"score_{record.labelling}"
+            self._plot(trainer, group, {record.game: record.returns[0]})
+            self._listener.message(f"stage {stage}: {describe(record)}")
+
+    def _write(self, new: Sequence[records.Record]) -> None:
+        self._write_records(new)
+        for record in new:
+            self._true_labels.add(record)
 
     def _plot(self, trainer: Trainer, group: str, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self._tensorboard.add_scalar(f"{group}/{name}", value, trainer.examples)
 
 
-def evaluation_record(
-    score: TaskScore, examples: int, stage: int
-) -> records.Evaluation:
+def evaluations(
+    trainer: Trainer,
+    examples: int,
+    stage: int,
+    also_under: Sequence[Labelling],
+    true_labels: Mapping[str, TaskId],
+) -> Iterator[records.Evaluation | records.Relabelled]:
+    """The accuracy on each task as a record, and again under other labels.
+
+    Args:
+        trainer: Learns nothing.
+        examples: Of training so far.
+        stage: As the records count.
+        also_under: Which labels besides the inferred one.
+        true_labels: Of the tasks that were trained on.
+    """
+    for task, score in enumerate(score_tasks(trainer)):
+        yield _record(score, examples, stage)
+        for labelling, label in relabellings(also_under, score.name, true_labels):
+            again = score
+            if label != score.label:
+                again = score_task(trainer, task, under=label)
+            yield relabelled(_record(again, examples, stage), labelling)
+
+
+def _record(score: TaskScore, examples: int, stage: int) -> records.Evaluation:
     """The score of one task as a record: its one return is the accuracy."""
     return records.Evaluation(
         agent_steps=examples,
@@ -152,9 +196,8 @@ def evaluation_record(
     )
 
 
-def describe(score: TaskScore) -> str:
+def describe(record: records.Evaluation | records.Relabelled) -> str:
     """The score of one task on one line."""
-    return (
-        f"{score.name} {score.accuracy:.4f} "
-        f"({score.examples:,} test examples, as task {score.label})"
-    )
+    label = "without a label" if record.label is None else f"as task {record.label}"
+    (accuracy,) = record.returns
+    return f"{record.game} {accuracy:.4f} ({label})"

@@ -188,6 +188,8 @@ class Trainer:
         if task != self.task:
             self._leave(observer)
             self.network.require_room(task)
+            if self.task in self._samples and task not in self._samples:
+                self.network.begin(task, after=self.task)
             self.task = task
 
     def _leave(self, observer: Observer) -> None:

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from clrl.continual import adaptation
 from clrl.continual.adaptation import KERNEL_EPSILON, nearest_neighbours
 from clrl.continual.methods import Finetune, MbPA, MethodConfig
 from clrl.errors import ConfigError
@@ -104,3 +105,20 @@ def test_without_a_memory_it_predicts_as_the_network_does() -> None:
 def test_knobs_out_of_range_are_refused(config: MbPA, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config.build(domain())
+
+
+def test_many_inputs_at_once_are_predicted_as_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, stored = LinearNetwork(3, CLASSES), toy_batch((12, 3), 1)
+    learner = learner_of(network, MbPA().build(domain()), lr=0.1)
+    learner.step(stored, 0)
+    shown = toy_batch((7, 3), 2)
+    expected = learner.predict(shown.inputs, shown.task)
+    copies = sum(p.numel() for p in network.parameters()) * 3
+    monkeypatch.setattr(adaptation, "COPIED_PARAMETERS", copies)  # 3, 3 and 1
+    in_chunks = learner.predict(shown.inputs, shown.task)
+    monkeypatch.setattr(adaptation, "vmap", adaptation._row_by_row)
+    one_by_one = learner.predict(shown.inputs, shown.task)
+    torch.testing.assert_close(in_chunks, expected)
+    torch.testing.assert_close(one_by_one, expected)

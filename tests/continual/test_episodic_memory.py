@@ -87,8 +87,11 @@ def test_what_other_tasks_own_is_neither_compared_nor_moved(
         "shared": torch.tensor([[1.0, 1.0]]),
         "head of 0": torch.tensor([5.0]),
     }
-    past = {"shared": torch.tensor([[-2.0, 0.0]]), "head of 1": torch.tensor([9.0])}
-    applied = method.constraint(gradient, lambda batch: past, 0)
+    past = {
+        "shared": torch.tensor([[[-2.0, 0.0]]]),
+        "head of 1": torch.tensor([[9.0]]),
+    }
+    applied = method.constraint(gradient, lambda batches: past, 0)
     assert applied.keys() == gradient.keys()
     torch.testing.assert_close(applied["shared"], torch.tensor([[0.0, 1.0]]))
     assert applied["head of 0"].item() == 5

@@ -11,6 +11,7 @@ from clrl.continual.importance import (
     FisherDiagonal,
     LabelChoice,
     LogLikelihood,
+    SquaredBatchGradient,
     UniformImportance,
     UnitMean,
     empirical,
@@ -18,6 +19,7 @@ from clrl.continual.importance import (
     mean_over_examples,
     sampled,
 )
+from clrl.continual.methods import EWC
 from clrl.continual.network import ContinualNetwork
 from clrl.errors import ConfigError
 from clrl.types import Parameters
@@ -29,7 +31,9 @@ from .toy import (
     OddNetwork,
     OfOutputs,
     ToyBatch,
+    cross_entropy,
     cut,
+    domain,
     one_backward_pass_per_example,
     seeded,
     toy_batch,
@@ -129,6 +133,41 @@ def test_importance_is_not_the_square_of_the_batch_gradient() -> None:
 def closed_form(p: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """``E[(p - y)^2 x^2]`` for the weights of a linear softmax and one-hot labels."""
     return torch.einsum("nc,ni->ci", (p - y).square(), x.square()) / len(x)
+
+
+@pytest.mark.parametrize("make", [GainNetwork, OddNetwork])
+def test_the_square_of_batch_gradients_is_that_of_one_backward_pass_per_batch(
+    make: Callable[[], ContinualNetwork],
+) -> None:
+    batch = toy_batch(IMAGES if make is GainNetwork else (11, 2, 5, 5))
+    batches = cut(batch, [4, 4, 3])
+    estimate = SquaredBatchGradient[ToyBatch](
+        statistic=LogLikelihood(empirical), max_batches=2, generator=seeded(0)
+    )
+    got = estimate(make(), batches)
+    network = make().eval()
+    for name, parameter in network.shared_parameters().items():
+        squares = []
+        for one in batches[:2]:
+            network.zero_grad(set_to_none=True)
+            cross_entropy(network, one).mean().backward()  # type: ignore[no-untyped-call]
+            gradient = parameter.grad
+            squares.append(0 * parameter if gradient is None else gradient.square())
+        torch.testing.assert_close(
+            got[name], (squares[0] + squares[1]).detach() / 2, rtol=1e-5, atol=1e-9
+        )
+    assert got.keys() == network.shared_parameters().keys()
+
+
+def test_the_gradient_of_a_batch_is_refused_where_it_is_zero_by_expectation() -> None:
+    method = EWC(importance="exact", importance_of="batches").build(domain())
+    network, batches = LinearNetwork(3, CLASSES), [toy_batch((5, 3))]
+    with pytest.raises(
+        ConfigError, match=r"one label for each example, got 4.*sampled"
+    ):
+        method.consolidation.leave(network, 0, batches)
+    with pytest.raises(ValueError, match="at least one example"):
+        method.consolidation.leave(network, 0, [])
 
 
 def test_linear_softmax_has_the_fisher_of_the_closed_form() -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -56,7 +56,7 @@ class Tape(Stateless):
     def __call__(
         self,
         gradient: Parameters,
-        gradient_of: Callable[[ToyBatch], Parameters],
+        gradients_of: Callable[[Sequence[ToyBatch]], Parameters],
         task: TaskId,
     ) -> Parameters:
         self.calls.append("constraint")
@@ -145,18 +145,18 @@ class Recalling(Stateless):
     def __call__(
         self,
         gradient: Parameters,
-        gradient_of: Callable[[ToyBatch], Parameters],
+        gradients_of: Callable[[Sequence[ToyBatch]], Parameters],
         task: TaskId,
     ) -> Parameters:
         before = {name: g.clone() for name, g in gradient.items()}
-        self.recalled = gradient_of(self.memory)
+        self.recalled = gradients_of([self.memory])
         for name, p in self.network.named_parameters():
             assert p.grad is not None
             assert torch.equal(p.grad, before[name])
         return {name: 100 * g for name, g in gradient.items()}
 
 
-def test_gradient_of_is_the_gradient_of_the_mean_and_leaves_grad_alone() -> None:
+def test_gradients_of_is_the_gradient_of_the_mean_and_leaves_grad_alone() -> None:
     network, memory = LinearNetwork(3, 4), toy_batch((7, 3), seed=1)
     twin = LinearNetwork(3, 4)
     constraint = Recalling(memory, network)
@@ -164,7 +164,7 @@ def test_gradient_of_is_the_gradient_of_the_mean_and_leaves_grad_alone() -> None
     cross_entropy(twin, memory).mean().backward()  # type: ignore[no-untyped-call]
     for name, p in twin.named_parameters():
         assert p.grad is not None
-        assert torch.equal(constraint.recalled[name], p.grad)
+        assert torch.equal(constraint.recalled[name], p.grad[None])
 
 
 def test_the_gradient_is_clipped_after_it_was_constrained() -> None:
@@ -182,7 +182,7 @@ class Relaid(Stateless):
     """Leaves the gradient as it is, but for its order in memory."""
 
     def __call__(
-        self, gradient: Parameters, gradient_of: object, task: TaskId
+        self, gradient: Parameters, gradients_of: object, task: TaskId
     ) -> Parameters:
         return {
             name: g.t().contiguous().t() if g.dim() == 2 else g

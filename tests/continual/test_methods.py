@@ -18,6 +18,7 @@ from clrl.continual.network import ContinualNetwork
 from clrl.errors import ConfigError
 
 from .toy import (
+    HiddenLayer,
     LinearNetwork,
     OfOutputs,
     ToyBatch,
@@ -88,7 +89,7 @@ def test_methods_are_known_by_their_names() -> None:
 
 @pytest.mark.parametrize("config", METHODS.values())
 def test_a_method_is_built_fresh_from_frozen_knobs(config: type[MethodConfig]) -> None:
-    network, batch = LinearNetwork(3, 4), toy_batch((5, 3))
+    network, batch = HiddenLayer(), toy_batch((5, 3))
     used, fresh = config().build(domain()), config().build(domain())
     empty = fresh.state_dict()
     learner = ContinualLearner(

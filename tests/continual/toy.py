@@ -69,6 +69,7 @@ def domain() -> Domain[ToyBatch]:
             "empirical": LogLikelihood(empirical),
         },
         batch_type=ToyBatch,
+        objective=cross_entropy,
         generator=seeded(0),
     )
 
@@ -182,6 +183,32 @@ class LinearNetwork(ContinualNetwork):
     def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
         outputs: Tensor = self.fc(inputs)
         return outputs
+
+
+class HiddenLayer(ContinualNetwork):
+    """Three inputs, a hidden layer of five units, and a readout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.first = nn.Linear(3, 5)
+            self.last = nn.Linear(5, CLASSES)
+
+    def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
+        return self.readout(self.activations(inputs, task)[-1], task)
+
+    def activations(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> list[Tensor]:
+        return [torch.relu(self.first(inputs))]
+
+    def readout(
+        self, embedding: Float[Tensor, "B F"], task: Int64[Tensor, "B"]
+    ) -> Float[Tensor, "B A"]:
+        outputs: Tensor = self.last(embedding)
+        return outputs
+
+    def readout_parameters(self) -> frozenset[str]:
+        return frozenset({"last.weight", "last.bias"})
 
 
 def one_backward_pass_per_example(

@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console, RenderableType
 
-from clrl.records import Evaluation
+from clrl.records import Evaluation, Relabelled
 from clrl.report.tables import evaluation_table, number, report, score
 from clrl.summary import summarise
 
@@ -75,3 +75,40 @@ def test_a_round_of_accuracies_is_a_table_of_tasks() -> None:
     assert "permutation_1" in text
     assert "0.988" in text
     assert "human" not in text
+
+
+def again(game: str, labelling: str, label: int | None, score: float) -> Relabelled:
+    return Relabelled(
+        agent_steps=0,
+        stage=0,
+        game=game,
+        labelling=labelling,  # type: ignore[arg-type]
+        label=label,
+        returns=(score,),
+    )
+
+
+def test_scores_under_other_labels_stand_beside_the_inferred_ones() -> None:
+    evaluations = [
+        Evaluation(agent_steps=0, stage=0, game=game, label=2, returns=(7.5,))
+        for game in ("pong", "krull")
+    ]
+    others = [
+        again("pong", "true_label", 4, 8.5),
+        again("krull", "no_label", None, 9.5),
+    ]
+    lines = shown(evaluation_table([*evaluations, *others])).splitlines()
+    (heading,) = [line for line in lines if "true label" in line]
+    assert "no label" in heading
+    (pong,) = [line for line in lines if "pong" in line]
+    assert [part.strip() for part in pong.split("│")[-3:-1]] == ["8.5 (task 4)", "-"]
+    (krull,) = [line for line in lines if "krull" in line]
+    assert [part.strip() for part in krull.split("│")[-3:-1]] == ["-", "9.5"]
+
+    first_stage = [r for r in synthetic_run() if r.agent_steps == 0]
+    relabelled = [again(game, "no_label", None, 3.5) for game in GAMES]
+    text = shown(report(summarise([*first_stage, *relabelled], description())))
+    assert "no label" in text
+    assert text.count("3.5") == len(GAMES)
+    plain = shown(report(summarise(first_stage, description())))
+    assert "no label" not in plain

@@ -1,5 +1,7 @@
 """Scores of games that are played without learning."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from clrl.recognition.recognisers import OracleRecogniser, RecogniserConfig
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.evaluate import Evaluator, play_episodes
 from clrl.rl.game_sequence import GameSequence, fixed_visits
+from clrl.types import NO_TASK
 
 from ..fakes import CountingGame, ScriptedLabels
 
@@ -90,6 +93,31 @@ def test_all_games_are_scored_under_the_label_the_recogniser_gives() -> None:
     ]
     assert labels == {3}
     assert agent.task == 2
+
+
+def test_a_game_is_scored_under_another_label_with_the_same_randomness() -> None:
+    agent = agent_with(ScriptedLabels(labels=(0, 1), at_evaluation=0))
+    played: list[tuple[int, list[int]]] = []
+    act = agent.act
+
+    def watched(observations: np.ndarray, rate: float, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+        actions = act(observations, rate, rng)
+        played.append((agent.task, actions.tolist()))
+        return actions
+
+    agent.act = watched  # type: ignore[assignment, method-assign]
+    seen: list[np.ndarray] = []
+    scorer = dataclasses.replace(evaluator(exploration_eps=1.0), spectator=seen.append)
+    actions = {}
+    for under in (None, 3, NO_TASK):
+        played.clear()
+        score = scorer.score(agent, "b", under)
+        tasks = {task for task, _ in played}
+        assert tasks == {score.label} == {0 if under is None else under}
+        actions[under] = [chosen for _, chosen in played]
+    assert actions[None] == actions[3] == actions[NO_TASK]
+    assert len(seen) == len(actions[None])  # the spectator saw one of the three
+    assert agent.task == 1
 
 
 def test_an_oracle_is_told_the_truth() -> None:

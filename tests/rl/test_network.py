@@ -14,6 +14,7 @@ from clrl.rl.network import (
     TaskSelection,
     build_network,
 )
+from clrl.types import NO_TASK
 
 IMAGES = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 SMALL_IMAGES = spaces.Box(0, 255, (4, 42, 42), np.uint8)
@@ -109,6 +110,18 @@ def test_a_batch_of_several_tasks_gives_what_each_example_gives_alone() -> None:
         torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-4, atol=1e-5)
     same = network(x, torch.zeros_like(task))
     assert not torch.allclose(together, same)
+
+
+def test_no_task_uses_what_all_tasks_share_and_nothing_else() -> None:
+    fresh = small(task_gains=True)  # gains 1, biases 0
+    network = with_random_parts(small(task_gains=True))
+    x = images(3)
+    nobodys = torch.full((3,), NO_TASK)
+    expected = fresh(x, torch.zeros(3, dtype=torch.int64))
+    assert torch.equal(network(x, nobodys), expected)
+    mixed = network(x, torch.tensor([1, NO_TASK, 0]))
+    torch.testing.assert_close(mixed[1], expected[1])
+    torch.testing.assert_close(mixed[:1], network(x[:1], torch.tensor([1])))
 
 
 def test_activations_lead_to_the_outputs_and_are_never_negative() -> None:

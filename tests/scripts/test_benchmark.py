@@ -2,9 +2,11 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,38 +27,64 @@ MEASUREMENTS = {
     "ewc_overhead_20",
     "update_fraction_of_matmul_32",
     "update_fraction_of_matmul_128",
-    "recognition_overhead_1",
-    "recognition_overhead_20",
+    "recognition_overhead_flat_fmn_1",
+    "recognition_overhead_flat_fmn_20",
+    "recognition_overhead_fmn_1",
+    "recognition_overhead_fmn_20",
+    "recognition_bytes_per_context_flat_fmn",
+    "recognition_bytes_per_context_fmn",
     "importance_at_a_switch",
     "replay_bytes_per_transition",
     "replay_bytes_per_transition_lz4",
     "replay_sampling_lz4_vs_raw",
     "peak_rss",
+    "gem_step_against_tasks",
+    "ewc_step_against_tasks",
 }
+OF_MNIST = {"gem_recipe_seconds"}
 TINY = {
     "repetitions": 1,
     "steps": 16,
     "warm-up-steps": 64,
     "calls": 1,
     "importance-batches": 1,
+    "gem-tasks": 1,
 }
+
+
+def run(folder: Path, *more: str) -> dict[str, Any]:
+    output = folder / "results" / "benchmark.json"
+    options = [f"--{name}={value}" for name, value in TINY.items()]
+    pictures = f"--pictures={folder / 'pictures'}"
+    subprocess.run(
+        [
+            sys.executable,
+            "scripts/benchmark.py",
+            f"--output={output}",
+            pictures,
+            *options,
+            *more,
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=240,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert (folder / "pictures" / "step_cost.png").stat().st_size > 0
+    report: dict[str, Any] = json.loads(output.read_text())
+    for result in report["results"].values():
+        for value in [result["value"], *result["detail"].values()]:
+            assert math.isfinite(value)
+            assert value > 0
+    return report
 
 
 @pytest.mark.slow
 def test_the_benchmark_writes_a_positive_finite_value_for_every_measurement(
     tmp_path: Path,
 ) -> None:
-    output = tmp_path / "results" / "benchmark.json"
-    options = [f"--{name}={value}" for name, value in TINY.items()]
-    subprocess.run(
-        [sys.executable, "scripts/benchmark.py", f"--output={output}", *options],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        timeout=240,
-    )
-
-    report = json.loads(output.read_text())
+    report = run(tmp_path)
     assert report.keys() == {
         "date",
         "command",
@@ -66,8 +94,15 @@ def test_the_benchmark_writes_a_positive_finite_value_for_every_measurement(
         "results",
     }
     assert {"cpu", "cores", "versions"} <= report["machine"].keys()
-    assert report["results"].keys() == MEASUREMENTS
-    for result in report["results"].values():
-        for value in [result["value"], *result["detail"].values()]:
-            assert math.isfinite(value)
-            assert value > 0
+    assert report["results"].keys() - OF_MNIST == MEASUREMENTS
+
+
+@pytest.mark.slow
+def test_what_needs_no_games_is_measured_alone(tmp_path: Path) -> None:
+    results = run(tmp_path, "--supervised")["results"]
+    of_steps = {"gem_step_against_tasks", "ewc_step_against_tasks"}
+    assert results.keys() - OF_MNIST == of_steps
+    for name in of_steps:
+        assert results[name]["detail"].keys() == {
+            f"{tasks}_tasks_seconds" for tasks in (1, 2, 5, 10, 15, 20)
+        }

@@ -4,9 +4,12 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import recipe_runs
-from recipe import Expectation, Recipe, mean, read_recipe, read_recipes
+from matplotlib.container import ErrorbarContainer
+from recipe import Expectation, Recipe, SweepPoint, mean, read_recipe, read_recipes
+from recipe_figure import draw_sweep, draw_sweeps
 from recipe_page import page, rows
 from recipe_results import read_result, write_result
 from recipe_runs import RecipeError, measures_of, run_seed
@@ -195,6 +198,64 @@ def test_the_page_shows_what_was_reached_missed_and_not_run(tmp_path: Path) -> N
             assert line.count("|") == 7
 
 
+def swept(curve: str, value: float) -> Recipe:
+    point = SweepPoint(picture="mine", curve=curve, axis="lambda", value=value)
+    return recipe(sweep=point, expected={})
+
+
+def test_a_sweep_is_drawn_in_order_from_what_was_run(tmp_path: Path) -> None:
+    recipes = {
+        "b": swept("global", 10),
+        "a": swept("global", 1),
+        "c": swept("local", 10),
+        "open": swept("global", 100),
+        "alone": recipe(),
+    }
+    results = {
+        name: write_result(
+            tmp_path / f"{name}.json",
+            one,
+            {
+                0: {"acc": acc, "forgetting": 0.1},
+                1: {"acc": acc + 0.2, "forgetting": 0},
+            },
+        )
+        for (name, one), acc in zip(
+            recipes.items(), (0.5, 0.6, 0.7, 0, 0.2), strict=True
+        )
+    } | {"open": None}
+    accuracy, forgetting = draw_sweep("mine", recipes, results).axes
+    lines = {
+        container.get_label(): np.asarray(container.lines[0].get_xydata())
+        for container in accuracy.containers
+        if isinstance(container, ErrorbarContainer)
+    }
+    assert lines.keys() == {"global", "local"}
+    assert lines["global"] == pytest.approx(np.array([[1, 0.7], [10, 0.6]]))
+    assert lines["local"] == pytest.approx(np.array([[10, 0.8]]))
+    assert accuracy.get_xlabel() == forgetting.get_xlabel() == "lambda"
+
+    draw_sweeps(recipes, results, tmp_path / "pictures")
+    assert [p.name for p in (tmp_path / "pictures").iterdir()] == ["mine.png"]
+    assert page(recipes, results).count("(pictures/mine.png)") == 1
+    nothing_run = dict.fromkeys(recipes)
+    assert "mine.png" not in page(recipes, nothing_run)
+    draw_sweeps(recipes, nothing_run, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_place_in_a_figure_is_read_and_changes_no_identity(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    text = "title: a\nsource: b\nminutes: 1\nconfig: mnist/mas\n"
+    path.write_text(text)
+    plain = read_recipe(path)
+    point = "{picture: mine, curve: global, axis: lambda, value: 10}"
+    path.write_text(f"{text}sweep: {point}\n")
+    assert read_recipe(path).sweep == swept("global", 10).sweep
+    assert read_recipe(path).identity == plain.identity
+    assert plain.sweep is None
+
+
 def test_the_command_runs_what_is_named_and_writes_the_page_of_all(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -220,3 +281,35 @@ def test_the_command_runs_what_is_named_and_writes_the_page_of_all(
     monkeypatch.setattr("sys.argv", ["scripts/recipes", "third"])
     assert command.main() == 1
     assert "unknown recipe" in capsys.readouterr().out
+
+
+def test_a_recipe_that_fails_does_not_keep_the_others_from_running(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    line = "title: T\nsource: S\nminutes: 1\nseeds: [0]\n"
+    broken = line + "config: mnist/quickstart\noverrides: {training.passe: 1}\n"
+    (folder / "a_broken.yaml").write_text(broken)
+    patterns = (
+        line
+        + "overrides: {synapses: 50, repeats: 2}\nexpected: {ewc_snr_500: {value: 1}}\n"
+    )
+    (folder / "b_patterns.yaml").write_text(patterns)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name, path in (
+        ("FOLDER", folder),
+        ("CACHE", tmp_path / "cache"),
+        ("RESULTS", tmp_path / "results"),
+        ("PAGE", tmp_path / "page.md"),
+    ):
+        monkeypatch.setattr(command, name, path)
+    monkeypatch.setattr("sys.argv", ["scripts/recipes"])
+    assert command.main() == 1
+    assert "a_broken" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "results").iterdir()] == [
+        "b_patterns.json"
+    ]
+    assert "Not run" in (tmp_path / "page.md").read_text()

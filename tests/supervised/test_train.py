@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import EWC, Domain, Finetune, MethodConfig
@@ -17,7 +18,7 @@ from clrl.recognition.recognisers import (
 )
 from clrl.supervised.data import DATASETS
 from clrl.supervised.evaluate import score_tasks
-from clrl.supervised.network import MLP
+from clrl.supervised.network import MLP, TaskLinear
 from clrl.supervised.objective import STATISTICS, CrossEntropy
 from clrl.supervised.stream import ExampleBatch, TaskStream
 from clrl.supervised.streams import Permutations
@@ -67,6 +68,7 @@ def trainer_of(
     domain = Domain[ExampleBatch](
         statistics=STATISTICS,
         batch_type=ExampleBatch,
+        objective=CrossEntropy(),
         generator=torch.Generator().manual_seed(0),
     )
     return Trainer(
@@ -221,6 +223,41 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_what_to_do() -> None:
     trainer = trainer_of(stream(Permutations(tasks=1), passes=20), learning_rate=1e30)
     with pytest.raises(DivergenceError, match=r"became .* at update.*learning rate"):
         trainer.learn(Diary())
+
+
+class Starts(Diary):
+    """Keeps each task's own head as it was when the task began and when it ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[Tensor] = []
+        self.ended: list[Tensor] = []
+
+    def labelled(self, trainer: Trainer) -> None:
+        self.begun.append(self._head(trainer, trainer.task))
+
+    def visit_ended(self, trainer: Trainer, visit: int) -> None:
+        self.ended.append(self._head(trainer, trainer.stream.visits[visit]))
+
+    def _head(self, trainer: Trainer, task: int) -> Tensor:
+        head = trainer.network.layers[-1]
+        assert isinstance(head, TaskLinear)
+        weight: Tensor = head.layers[task].weight  # type: ignore[assignment]
+        return weight.detach().clone()
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_new_tasks_layers_begin_as_those_of_the_task_before(copied: bool) -> None:
+    made = stream(Permutations(tasks=3), visits=(1, 0, 1, 2))
+    trainer = trainer_of(made, task_head=True, max_tasks=3, task_layers_copied=copied)
+    starts = Starts()
+    trainer.learn(starts)
+    first, second, back, third = starts.begun
+    assert torch.equal(second, starts.ended[0]) == copied
+    assert torch.equal(third, starts.ended[2]) == copied
+    # What a task has learnt is not lost when it returns.
+    assert torch.equal(back, starts.ended[0])
+    assert not torch.equal(first, starts.ended[0])
 
 
 def test_more_tasks_than_layers_of_their_own_are_refused() -> None:

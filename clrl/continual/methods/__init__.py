@@ -19,6 +19,7 @@ from clrl.continual.methods.remembering import (
     RMA,
     ExperienceReplay,
     Joint,
+    LearntEmbeddingRMA,
     MbPA,
     PublishedRMA,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "ExperienceReplay",
     "Finetune",
     "Joint",
+    "LearntEmbeddingRMA",
     "LocalMAS",
     "LwF",
     "MbPA",
@@ -65,6 +67,7 @@ METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
         "er": ExperienceReplay,
         "rma": RMA,
         "rma_as_published": PublishedRMA,
+        "rma_learnt_embedding": LearntEmbeddingRMA,
         "mbpa": MbPA,
         "joint": Joint,
     }

@@ -12,10 +12,11 @@ from torch import Tensor
 from clrl.continual.importance import (
     FisherDiagonal,
     Importance,
+    SquaredBatchGradient,
     Statistic,
     UnitMean,
 )
-from clrl.continual.learner import Method
+from clrl.continual.learner import Method, Objective
 from clrl.continual.memories import ExampleMemories
 from clrl.continual.memory import Retention
 from clrl.errors import ConfigError, unknown_name
@@ -26,6 +27,9 @@ M = TypeVar("M", bound=ExampleMemories[Any])
 Scale: TypeAlias = Literal["raw", "unit_mean"]
 """``raw``: the importance as it is; ``unit_mean``: each task's divided by its mean."""
 
+GradientsOf: TypeAlias = Literal["examples", "batches"]
+"""Whose gradients are squared and then averaged."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Domain(Generic[B]):
@@ -34,17 +38,25 @@ class Domain(Generic[B]):
     Attributes:
         statistics: What parameters can matter for, by name; the first is the default.
         batch_type: The NamedTuple in which examples arrive.
+        objective: The loss of each example.
         generator: Of all randomness in the methods.
     """
 
     statistics: Mapping[str, Statistic[B]]
     batch_type: Callable[..., B]
+    objective: Objective[B]
     generator: torch.Generator
 
     def fisher_diagonal(
-        self, importance: str | None, max_batches: int, scale: Scale
+        self,
+        importance: str | None,
+        max_batches: int,
+        scale: Scale,
+        gradients_of: GradientsOf = "examples",
     ) -> Importance[B]:
         """The Fisher's diagonal of the named statistic, or of the domain's default.
+
+        Of squared gradients of batches it is no Fisher: see ``SquaredBatchGradient``.
 
         Raises:
             ConfigError: If the domain has no statistic of that name.
@@ -52,7 +64,8 @@ class Domain(Generic[B]):
         name = next(iter(self.statistics)) if importance is None else importance
         if name not in self.statistics:
             raise unknown_name("importance", name, self.statistics)
-        fisher = FisherDiagonal(
+        squared = FisherDiagonal if gradients_of == "examples" else SquaredBatchGradient
+        fisher: Importance[B] = squared(
             statistic=self.statistics[name],
             max_batches=max_batches,
             generator=self.generator,

@@ -6,7 +6,13 @@ from clrl.continual.anchors import OnlineAnchor, PerTaskAnchors
 from clrl.continual.consolidation import AnchorByImportance
 from clrl.continual.importance import UniformImportance
 from clrl.continual.learner import Method
-from clrl.continual.methods.base import Domain, MethodConfig, Scale, scaled
+from clrl.continual.methods.base import (
+    Domain,
+    GradientsOf,
+    MethodConfig,
+    Scale,
+    scaled,
+)
 from clrl.continual.path_integral import PathIntegral
 from clrl.continual.penalty import QuadraticPenalty
 from clrl.continual.sensitivity import LocalSensitivity, OutputSensitivity
@@ -50,6 +56,11 @@ class EWC(MethodConfig):
     importance_batches: int = 100
     """Batches the Fisher is averaged over when a task is left; ibid., table S2."""
 
+    importance_of: GradientsOf = "examples"
+    """``examples``: the mean of squared gradients of single examples, the Fisher.
+    ``batches``: the mean of squared gradients of batches, which is smaller and not the
+    Fisher, but what Lopez-Paz and Ranzato (2017) compare with (their code)."""
+
     importance_scale: Scale = "raw"
     """``raw``, as the paper defines the penalty, or ``unit_mean``, which holds every
     task equally hard however large its outputs are; ``strength`` then compares with
@@ -61,7 +72,10 @@ class EWC(MethodConfig):
     def build(self, domain: Domain[B]) -> Method[B]:
         """A quadratic penalty per task, weighted by the Fisher's diagonal."""
         fisher = domain.fisher_diagonal(
-            self.importance, self.importance_batches, self.importance_scale
+            self.importance,
+            self.importance_batches,
+            self.importance_scale,
+            self.importance_of,
         )
         anchors = PerTaskAnchors(own_task_active=self.own_task_active)
         penalty = QuadraticPenalty(self.strength, anchors)

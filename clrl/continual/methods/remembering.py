@@ -8,6 +8,11 @@ from dataclasses import dataclass
 
 from clrl.continual import replay
 from clrl.continual.adaptation import MemoryBasedAdaptation
+from clrl.continual.embedded_memory import (
+    EmbeddedMemory,
+    HeldEmbedding,
+    KeepEmbeddings,
+)
 from clrl.continual.episodic_memory import (
     AveragedGradientEpisodicMemory,
     GradientEpisodicMemory,
@@ -160,6 +165,40 @@ class RMA(MethodConfig):
             memory_gib=self.memory_gib,
         )
         return Method(rehearsal=replay.ExperienceReplay(memories, replay.from_all))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearntEmbeddingRMA(MethodConfig):
+    """Random memory adaptation whose memories hold what the network has learnt to see.
+
+    The author proposes a learnt embedding and no more; this is our reading. The layers
+    below the last are learnt on the first task and held from then on. When a task is
+    left, what they put out for its examples is kept in place of the examples; each step
+    trains the last layer on the batch and on as many of these.
+    """
+
+    examples_per_task: int = 1_000
+    """Examples of each task whose embeddings are kept (1 or more); as in RMA."""
+
+    memory_gib: float = 1.0
+    """GiB that all memories together may take; our choice."""
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """A penalty that rehearses embeddings, and an embedding that is held."""
+        memories: TaskMemories[B] = domain.memories(
+            TaskMemories,
+            examples=self.examples_per_task,
+            retention=latest,
+            memory_gib=self.memory_gib,
+        )
+        memory = EmbeddedMemory(
+            memories, inputs=domain.inputs, objective=domain.objective
+        )
+        return Method(
+            penalty=memory,
+            constraint=HeldEmbedding(memory),
+            consolidation=KeepEmbeddings(memory),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
