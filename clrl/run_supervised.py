@@ -52,8 +52,8 @@ def train(
             where the run was is kept.
         KeyboardInterrupt: After a checkpoint of where the run was.
     """
-    config = with_threads(config, listener)
     allocator.keep_freed_memory()
+    config = with_threads(config, listener)
     # Dropout draws from torch's global generator.
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)

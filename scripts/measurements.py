@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from recognition_cost import newest_frames, recognition_costs
+from replay_measurements import compressed_bytes, compressed_sampling
 from subjects import (
     BATCH_SIZE,
     MATCHED_BATCH_SIZE,
@@ -17,6 +18,7 @@ from subjects import (
     OurBfloat16Subject,
     OurMatchedBfloat16Subject,
     OurMatchedSubject,
+    OurOverlappedSubject,
     OurSubject,
     Sb3SubjectOf1,
     Sb3SubjectOf8,
@@ -102,6 +104,7 @@ class Benchmark:
             name: SubjectProcess(subject, start)
             for name, subject in (
                 ("exact_bfloat16", OurBfloat16Subject),
+                ("overlapped", OurOverlappedSubject),
                 ("matched", OurMatchedSubject),
                 ("matched_bfloat16", OurMatchedBfloat16Subject),
             )
@@ -143,6 +146,17 @@ class Benchmark:
         yield from self.precision().items()
         yield "importance_at_a_switch", self.importance()
         yield "replay_bytes_per_transition", self.replay_bytes()
+        vector_steps = 16 * self._effort.calls
+        yield (
+            "replay_bytes_per_transition_lz4",
+            compressed_bytes(vector_steps, self._seed),
+        )
+        yield (
+            "replay_sampling_lz4_vs_raw",
+            compressed_sampling(
+                vector_steps, self._effort.calls, self._effort.repetitions, self._seed
+            ),
+        )
 
     def full_loops(self) -> dict[str, Measurement]:
         """Agent steps per second of acting, playing, storing and learning.
@@ -150,7 +164,8 @@ class Benchmark:
         Returns:
             One update of 32 for each 4 steps, as theirs, over Stable-Baselines3 with
             one environment, its default, and with eight; one update of 128 for each
-            16 steps; and both in bfloat16. Theirs at its best number of threads.
+            16 steps; updates while the emulators play; and the first and third in
+            bfloat16. Theirs at its best number of threads.
         """
         steps = self._effort.steps
         turns = dict(self._compare("train", steps, self._variants))

@@ -93,6 +93,7 @@ class OurSubject(Subject):
     batch_size = BATCH_SIZE
     train_freq_steps = TRAIN_FREQ_STEPS
     precision = "float32"
+    overlap = False
 
     def __init__(self, start: Start) -> None:
         """Prepares the process as ``clrl train`` does."""
@@ -102,6 +103,7 @@ class OurSubject(Subject):
             batch_size=self.batch_size,
             train_freq=self.train_freq_steps,
             precision=self.precision,
+            overlap=self.overlap,
         )
         super().__init__(agent, start.warm_up_steps)
 
@@ -122,6 +124,12 @@ class OurMatchedSubject(OurSubject):
 
     batch_size = MATCHED_BATCH_SIZE
     train_freq_steps = MATCHED_TRAIN_FREQ_STEPS
+
+
+class OurOverlappedSubject(OurSubject):
+    """The same number of updates, made while the emulators play."""
+
+    overlap = True
 
 
 class OurBfloat16Subject(OurSubject):
@@ -196,6 +204,7 @@ def our_agent(
     batch_size: int = BATCH_SIZE,
     train_freq: int = TRAIN_FREQ_STEPS,
     precision: str = "float32",
+    overlap: bool = False,
 ) -> ContinualDQN:
     """ContinualDQN on Pong, its arithmetic chosen as ``clrl train`` chooses it."""
     return ContinualDQN(
@@ -213,6 +222,7 @@ def our_agent(
         exploration_final_eps=EPS,
         double_q=False,
         precision=precision,
+        overlap=overlap,
         n_stack=4,
         seed=start.seed,
         device="cpu",

@@ -422,6 +422,19 @@ def test_a_memory_that_just_fits_is_allowed() -> None:
                 run.check_memory(changed(agent=agent))
 
 
+def test_compressed_memories_are_taken_for_two_sevenths_of_raw_ones() -> None:
+    needed = 2 * 400 * (42 * 42 * 2 // 7 + 8)
+    for share, fits in ((1.001, True), (0.999, False)):
+        agent = dataclasses.replace(
+            TINY.agent, replay_frames="lz4", replay_gib=share * needed / 2**30
+        )
+        if fits:
+            run.check_memory(changed(agent=agent))
+        else:
+            with pytest.raises(MemoryBudgetError):
+                run.check_memory(changed(agent=agent))
+
+
 def test_visits_follow_the_config() -> None:
     assert [v.game for v in run.make_visits(TINY)] == ["pong", "breakout"]
     random = changed(

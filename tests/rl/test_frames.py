@@ -1,8 +1,10 @@
 """However frames are kept, the same transitions come back for the same seed."""
 
+import os
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,6 +160,31 @@ def test_compressed_frames_pay_for_every_object_that_is_kept() -> None:
     for row in range(9):
         store.forget(0, row)
     assert store.content_bytes == 0
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_the_process_takes_no_more_than_compressed_frames_pay_for() -> None:
+    rows, size = 1_500, 84
+    store = frame_store("lz4")(
+        8, rows, (size, size), np.dtype(np.uint8), torch.device("cpu")
+    )
+    rng = np.random.default_rng(0)
+    frames = np.zeros((100, 8, size, size), np.uint8)
+    for vector in frames.reshape(-1, size, size):
+        noisy = int(rng.integers(3, 25))
+        vector[:noisy] = rng.integers(256, size=(noisy, size))
+    before = resident_bytes()
+    for i in range(3 * rows):  # the ring turns over twice, with other sizes each time
+        store.write(
+            np.arange(8), np.full(8, i % rows), frames[int(rng.integers(len(frames)))]
+        )
+    paid = store.content_bytes + 8 * rows * store.row_bytes
+    assert paid > 10 * 2**20
+    assert resident_bytes() - before <= 1.1 * paid
 
 
 def test_a_compressed_memory_stays_within_its_budget_and_drops_the_oldest() -> None:
