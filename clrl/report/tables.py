@@ -81,7 +81,9 @@ def evaluation_table(
         else ("game", "task", "episodes", "return", "human-normalised")
     )
     again = [e for e in evaluations if isinstance(e, Relabelled)]
-    labellings = list(dict.fromkeys(e.labelling for e in again))
+    labellings = [
+        name for name in LABELLINGS if any(e.labelling == name for e in again)
+    ]
     table.add_column(columns[0])
     for name in (*columns[1:], *(LABELLINGS[labelling] for labelling in labellings)):
         table.add_column(name, justify="right")
