@@ -52,6 +52,15 @@ def relabellings(
             yield labelling, true_labels[task]
 
 
+def label_in_words(record: records.Evaluation | records.Relabelled) -> str:
+    """Under which label a task was scored, for a line of text."""
+    if isinstance(record, records.Evaluation):
+        return f"as task {record.label}"
+    if record.label is None:
+        return "without a label"
+    return f"as task {record.label}, its true label"
+
+
 def relabelled(
     evaluation: records.Evaluation, labelling: Labelling
 ) -> records.Relabelled:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Float64
@@ -172,9 +172,8 @@ def summarise_history(
             games,
             stages=len(scores),
         )
-        for labelling in dict.fromkeys(
-            r.labelling for r in of_kind(run, records.Relabelled)
-        )
+        for labelling in get_args(records.Labelling)
+        if any(r.labelling == labelling for r in of_kind(run, records.Relabelled))
     }
     return Summary(
         tasks=games,

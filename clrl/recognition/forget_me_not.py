@@ -94,20 +94,28 @@ class ForgetMeNot:
         return np.asarray(np.sum([each for _, each in self.posteriors()], axis=0))
 
     def posteriors(self) -> list[tuple[Segment, Float64[np.ndarray, "B I"]]]:
-        """The part of the posterior that each open segment adds, the shortest first."""
-        of_segments = np.exp(self.tree.log_segment_probabilities())
-        sequences = of_segments.shape[1]
+        """The part of the posterior that each open segment adds, the longest first."""
         identities = int(self.pool.identities_given.max())
-        rows = np.arange(sequences)[:, None]
         parts = []
-        for segment, probability in zip(self.tree.segments, of_segments, strict=True):
+        for segment, probability in self._segment_probabilities().items():
             of_models = np.exp(segment.log_joint - segment.log_evidence[:, None])
+            sequences = len(of_models)
             part = np.zeros((sequences, identities + 1))
             # Identity -1, the untrained model's, is the last column.
-            place = rows, segment.candidates.identities
+            place = np.arange(sequences)[:, None], segment.candidates.identities
             np.add.at(part, place, probability[:, None] * of_models)
             parts.append((segment, part))
         return parts
+
+    def _segment_probabilities(self) -> dict[Segment, Float64[np.ndarray, "B"]]:
+        """Of each open segment; several nodes of the tree may share one."""
+        of_nodes = np.exp(self.tree.log_segment_probabilities())
+        of_segments = {
+            segment: np.zeros(of_nodes.shape[1]) for segment in self.tree.open_segments
+        }
+        for segment, probability in zip(self.tree.segments, of_nodes, strict=True):
+            of_segments[segment] += probability
+        return of_segments
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """A copy of the tree, its open segments and the pool.

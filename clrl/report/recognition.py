@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -24,6 +25,7 @@ from clrl.report.score_matrix import COLOURS, INK
 from clrl.report.tables import number
 
 _COLUMNS = 6
+_HATCHES = (None, "///", "...", "xxx")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,14 +143,14 @@ def draw_timeline(stream: RecognisedStream) -> Figure:
         color=INK,
     )
     game_of_label = stream.contingency().argmax(axis=0)
-    colours = [_colour(game) for game in game_of_label.tolist()]
-    _draw_strip(strips, 1, stream.truth, stream.total_steps, COLOURS)
-    _draw_strip(strips, 0, stream.labels, stream.total_steps, colours)
+    _draw_strip(strips, 1, stream.truth, stream.total_steps)
+    named = stream.labels._replace(values=game_of_label[stream.labels.values])
+    _draw_strip(strips, 0, named, stream.total_steps)
     strips.set_ylim(0.0, 2.0)
     strips.set_yticks([1.5, 0.5], ["true", "label"], fontsize=8)
     _draw_posterior(posterior, stream, game_of_label)
     handles = [
-        Rectangle((0, 0), 1, 1, fc=_colour(task)) for task in range(len(stream.games))
+        Rectangle((0, 0), 1, 1, **_fill(task)) for task in range(len(stream.games))
     ]
     figure.legend(
         handles,
@@ -165,17 +167,12 @@ def draw_timeline(stream: RecognisedStream) -> Figure:
     return figure
 
 
-def _draw_strip(
-    axes: Axes, row: int, line: Timeline, total_steps: int, colours: Sequence[str]
-) -> None:
-    ends = [*line.starts[1:].tolist(), total_steps]
-    for start, end, value in zip(
-        line.starts.tolist(), ends, line.values.tolist(), strict=True
+def _draw_strip(axes: Axes, row: int, tasks: Timeline, total_steps: int) -> None:
+    ends = [*tasks.starts[1:].tolist(), total_steps]
+    for start, end, task in zip(
+        tasks.starts.tolist(), ends, tasks.values.tolist(), strict=True
     ):
-        colour = colours[value % len(colours)]
-        axes.add_patch(
-            Rectangle((start, row + 0.08), end - start, 0.84, fc=colour, lw=0)
-        )
+        axes.add_patch(Rectangle((start, row + 0.08), end - start, 0.84, **_fill(task)))
 
 
 def _draw_posterior(
@@ -227,5 +224,8 @@ def _meaning(label: int, table: Int64[np.ndarray, "T C"], games: Sequence[str]) 
     return f"{label}: {games[int(steps.argmax())]} ({share:.0%})"
 
 
-def _colour(task: int) -> str:
-    return COLOURS[task % len(COLOURS)]
+def _fill(task: int) -> dict[str, Any]:
+    """A colour, and where those are used up a pattern on it."""
+    rounds, colour = divmod(task, len(COLOURS))
+    hatch = _HATCHES[rounds % len(_HATCHES)]
+    return {"fc": COLOURS[colour], "ec": "white", "lw": 0, "hatch": hatch}

@@ -81,14 +81,18 @@ def evaluation_table(
         else ("game", "task", "episodes", "return", "human-normalised")
     )
     again = [e for e in evaluations if isinstance(e, Relabelled)]
-    labellings = list(dict.fromkeys(e.labelling for e in again))
+    labellings = [
+        name for name in LABELLINGS if any(e.labelling == name for e in again)
+    ]
     table.add_column(columns[0])
     for name in (*columns[1:], *(LABELLINGS[labelling] for labelling in labellings)):
         table.add_column(name, justify="right")
     for evaluation in evaluations:
         if isinstance(evaluation, Relabelled):
             continue
-        others = {e.labelling: e for e in again if e.game == evaluation.game}
+        others: dict[str, Relabelled] = {
+            e.labelling: e for e in again if e.game == evaluation.game
+        }
         table.add_row(
             *_evaluation_cells(evaluation, is_accuracy=is_accuracy),
             *(_again_cell(others.get(name), measure) for name in labellings),

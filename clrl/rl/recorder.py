@@ -12,7 +12,12 @@ from clrl.guards import Guards
 from clrl.progress import Listener, Status
 from clrl.recognition.protocol import ScreenRecogniser, TaskRecogniser
 from clrl.records import Labelling
-from clrl.relabelling import TrueLabels, relabelled, relabellings
+from clrl.relabelling import (
+    TrueLabels,
+    label_in_words,
+    relabelled,
+    relabellings,
+)
 from clrl.rl.dashboard import Dashboard
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.evaluate import Evaluator, GameScore
@@ -292,10 +297,9 @@ def evaluations(  # noqa: PLR0917 - what and when, then how
 
 def describe(record: records.Evaluation | records.Relabelled) -> str:
     """The score of one game on one line."""
-    label = "without a label" if record.label is None else f"as task {record.label}"
     return (
         f"{record.game} {np.mean(record.returns):.1f} "
-        f"(mean of {len(record.returns)} episodes, {label})"
+        f"(mean of {len(record.returns)} episodes, {label_in_words(record)})"
     )
 
 

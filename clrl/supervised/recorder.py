@@ -8,7 +8,12 @@ from clrl import records
 from clrl.metrics import Consolidated, RunningMeans
 from clrl.progress import Listener, Status
 from clrl.records import Labelling
-from clrl.relabelling import TrueLabels, relabelled, relabellings
+from clrl.relabelling import (
+    TrueLabels,
+    label_in_words,
+    relabelled,
+    relabellings,
+)
 from clrl.supervised.evaluate import TaskScore, score_task, score_tasks
 from clrl.supervised.train import Trainer
 from clrl.types import TaskId
@@ -198,6 +203,5 @@ def _record(score: TaskScore, examples: int, stage: int) -> records.Evaluation:
 
 def describe(record: records.Evaluation | records.Relabelled) -> str:
     """The score of one task on one line."""
-    label = "without a label" if record.label is None else f"as task {record.label}"
     (accuracy,) = record.returns
-    return f"{record.game} {accuracy:.4f} ({label})"
+    return f"{record.game} {accuracy:.4f} ({label_in_words(record)})"

@@ -14,6 +14,8 @@ from clrl.evaluation.recognition import (
     false_switches,
     measure,
     switch_delays_steps,
+    switches,
+    values_at,
     wrong_label_share,
 )
 
@@ -78,6 +80,46 @@ def test_adjusted_rand_index_does_not_overflow_on_long_runs() -> None:
     assert adjusted_rand_index(small * 10**8) == pytest.approx(
         adjusted_rand_index(small * 10**4), rel=1e-3
     )
+
+
+@given(steps=pairs_of_steps)
+def test_delays_false_switches_and_contamination_are_what_each_step_says(
+    steps: list[tuple[int, int]],
+) -> None:
+    truth, labels = [t for t, _ in steps], [c for _, c in steps]
+    right = {
+        task: min(
+            {c for t, c in steps if t == task},
+            key=lambda c: (-sum(step == (task, c) for step in steps), c),
+        )
+        for task in set(truth)
+    }
+    delays, false, waiting = [], 0, None
+    for i in range(1, len(steps)):
+        if truth[i] != truth[i - 1]:
+            if waiting is not None:
+                delays.append(i - waiting)  # never found
+            waiting = i
+        elif labels[i - 1] == right[truth[i]] != labels[i]:
+            false += 1
+        if waiting is not None and labels[i] == right[truth[i]]:
+            delays.append(i - waiting)
+            waiting = None
+    if waiting is not None:
+        delays.append(len(steps) - waiting)
+    owners = {
+        c: max(sum(step == (t, c) for step in steps) for t in set(truth))
+        for c in set(labels)
+    }
+    timelines = compress(truth), compress(labels), len(steps)
+    assert switch_delays_steps(*timelines).tolist() == delays
+    assert false_switches(*timelines) == false
+    found = contamination(contingency(*timelines))
+    assert found == pytest.approx(1 - sum(owners.values()) / len(steps))
+    changes = [i for i in range(1, len(steps)) if truth[i] != truth[i - 1]]
+    assert switches(timelines[0]).tolist() == changes
+    for step in range(len(steps)):
+        assert values_at(timelines[1], np.array([step])).tolist() == [labels[step]]
 
 
 @pytest.mark.parametrize(

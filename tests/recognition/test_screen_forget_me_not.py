@@ -20,6 +20,7 @@ def recogniser(
     update_period_steps: int = 1,
     max_contexts: int = 10,
     debounce_updates: int = 1,
+    min_visit_steps: int = 0,
 ) -> ScreenForgetMeNot:
     return ScreenForgetMeNot(
         bins=bins,
@@ -28,6 +29,7 @@ def recogniser(
         update_period_steps=update_period_steps,
         max_contexts=max_contexts,
         debounce_updates=debounce_updates,
+        min_visit_steps=min_visit_steps,
     )
 
 
@@ -129,15 +131,20 @@ def test_recognise_says_the_best_known_context_and_changes_nothing() -> None:
 
 
 @settings(max_examples=6, deadline=None)
-@given(split=st.integers(0, 60), debounce_updates=st.integers(0, 2))
+@given(
+    split=st.integers(0, 60),
+    debounce_updates=st.integers(0, 2),
+    min_visit_steps=st.sampled_from([0, 10, 40]),
+)
 def test_a_saved_recogniser_goes_on_as_if_never_interrupted(
-    split: int, debounce_updates: int
+    split: int, debounce_updates: int, min_visit_steps: int
 ) -> None:
     frames = np.concatenate(
         [play(g, 15, 2, seed=v) for v, g in enumerate([0, 1, 2, 0])]
     )
     whole, first, second = (
-        recogniser(debounce_updates=debounce_updates) for _ in range(3)
+        recogniser(debounce_updates=debounce_updates, min_visit_steps=min_visit_steps)
+        for _ in range(3)
     )
     expected = labels(whole, frames)
     found = labels(first, frames[:split])

@@ -68,6 +68,23 @@ def test_a_label_has_the_colour_of_the_game_it_stands_for() -> None:
     assert COLOURS[0] != COLOURS[1]
 
 
+def test_more_tasks_than_colours_are_told_apart_by_a_pattern() -> None:
+    tasks = 2 * len(COLOURS)
+    steps = Timeline(np.arange(tasks), np.arange(tasks))
+    many = RecognisedStream(
+        **{
+            **vars(stream()),
+            "games": tuple(f"task {i}" for i in range(tasks)),
+            "truth": steps,
+            "labels": steps,
+            "total_steps": tasks,
+        }
+    )
+    strips = draw_timeline(many).axes[0].patches[:tasks]
+    looks = {(strip.get_facecolor(), strip.get_hatch()) for strip in strips}
+    assert len(looks) == tasks
+
+
 def test_the_posterior_is_drawn_with_the_unknown_last() -> None:
     axes = draw_timeline(stream()).axes[1]
     names = [text.get_text() for text in axes.get_yticklabels()]

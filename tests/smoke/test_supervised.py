@@ -40,6 +40,12 @@ def test_the_quickstart_is_trained_reported_and_evaluated(
     said = capsys.readouterr().out
     for accuracy in summary["scores"][-1]:
         assert f"{accuracy:.3f}" in said
+    assert "true label" not in said
+
+    assert main(["evaluate", str(run), "--also-under", "no_label,true_label"]) == 0
+    said = capsys.readouterr().out
+    assert said.index("true label") < said.index("no label")
+    assert "as task 2, its true label" in said
 
 
 def test_missing_data_end_the_run_with_what_to_do_and_leave_nothing_behind(
