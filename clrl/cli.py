@@ -356,12 +356,11 @@ def _write_report(out: Console, options: argparse.Namespace) -> int:
 
 def _recognise(out: Console, options: argparse.Namespace, overrides: list[str]) -> int:
     from clrl import config_file
-    from clrl.config import check_games
     from clrl.report import recognition as report
-    from clrl.rl.atari import game_names
+    from clrl.rl.atari_modes import check_specs
 
     config = config_file.read_game_config(find_config(options.config), overrides)
-    check_games(config.games, game_names())
+    check_specs(config.games)
     agent_run = None if options.agent is None else RunDirectory.open(options.agent)
 
     from clrl.recognise import recognise

@@ -1,7 +1,7 @@
 """Runs a recogniser over the games of a config, without any learning of the agent."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TypeAlias
 
@@ -10,14 +10,14 @@ from gymnasium import spaces
 from jaxtyping import Int64, Shaped
 
 from clrl import config_file, run
-from clrl.config import RunConfig
+from clrl.config import RunConfig, check_games
 from clrl.evaluation.recognition import Timeline
 from clrl.progress import Listener, Status
-from clrl.recognition.protocol import ScreenRecogniser, TaskRecogniser
+from clrl.recognition.protocol import Oracle, ScreenRecogniser, TaskRecogniser
 from clrl.report.recognition import RecognisedStream
 from clrl.rl.atari import PROTOCOLS
 from clrl.rl.dqn import ContinualDQN
-from clrl.rl.game_sequence import GameSequence
+from clrl.rl.game_sequence import GameSequence, distinct_games
 from clrl.run_directory import RunDirectory
 
 POSTERIOR_SAMPLES = 2_000
@@ -86,32 +86,62 @@ def recognise(
         listener: Is told how far it is.
 
     Raises:
-        ConfigError: The agent was made for other frames.
+        ConfigError: The agent was made for other frames, or was told which games it
+            played and never played one of these.
         CheckpointError: The agent's checkpoint is missing or was altered.
     """
-    with closing(run.make_sequence(config)) as sequence:
-        policy = _policy(config, sequence, agent_run)
-        recogniser = config.recogniser.build(lambda: sequence.current_task)
-        recording = _Recording(recogniser, sequence.total_steps)
+    return recognise_each([config], agent_run, listener)[0]
+
+
+def recognise_each(
+    configs: Sequence[RunConfig], agent_run: RunDirectory | None, listener: Listener
+) -> list[RecognisedStream]:
+    """The same for configs that differ in nothing but recognisers, over one stream.
+
+    Args:
+        configs: The first says what is played.
+        agent_run: As for ``recognise``.
+        listener: As for ``recognise``; hears of the first recogniser's labels.
+
+    Raises:
+        ConfigError: As for ``recognise``.
+        CheckpointError: As for ``recognise``.
+    """
+    played = configs[0]
+    with closing(run.make_sequence(played)) as sequence:
+        policy = _policy(played, sequence, agent_run)
+        recordings = [
+            _Recording(
+                config.recogniser.build(lambda: sequence.current_task),
+                sequence.total_steps,
+            )
+            for config in configs
+        ]
         observations = sequence.reset()
         for agent_steps in range(0, sequence.total_steps, sequence.num_envs):
-            recording.observe(observations[:, -1], agent_steps, sequence.current_task)
-            listener.status(_status(sequence, agent_steps, recording.label))
+            for recording in recordings:
+                recording.observe(
+                    observations[:, -1], agent_steps, sequence.current_task
+                )
+            listener.status(_status(sequence, agent_steps, recordings[0].label))
             sequence.step_async(policy(observations))
             observations = sequence.step_wait()[0]
-        return RecognisedStream(
-            games=sequence.games,
-            recogniser=config_file.describe(config).recogniser,
-            policy="random policy" if agent_run is None else agent_run.path.name,
-            truth=recording.truth.timeline(),
-            labels=recording.labels.timeline(),
-            total_steps=sequence.total_steps,
-            frames_per_step=PROTOCOLS[config.sequence.protocol].frame_skip,
-            recognition_seconds=recording.seconds,
-            posterior_steps=np.array(recording.posterior_steps, np.int64),
-            posterior=_padded(recording.posteriors),
-            screens=_screens(recogniser),
-        )
+        return [
+            RecognisedStream(
+                games=sequence.games,
+                recogniser=config_file.describe(config).recogniser,
+                policy="random policy" if agent_run is None else agent_run.path.name,
+                truth=recording.truth.timeline(),
+                labels=recording.labels.timeline(),
+                total_steps=sequence.total_steps,
+                frames_per_step=PROTOCOLS[played.sequence.protocol].frame_skip,
+                recognition_seconds=recording.seconds,
+                posterior_steps=np.array(recording.posterior_steps, np.int64),
+                posterior=_padded(recording.posteriors),
+                screens=_screens(recording.recogniser),
+            )
+            for config, recording in zip(configs, recordings, strict=True)
+        ]
 
 
 def _policy(
@@ -123,6 +153,11 @@ def _policy(
     trained = config_file.read_game_config(agent_run.config)
     agent = run.make_agent(trained, sequence)
     run.load(agent, agent_run)
+    if isinstance(agent.recogniser, Oracle):
+        # Its tasks are the games in the order in which the agent met them.
+        met = distinct_games(run.make_visits(trained))
+        check_games(config.games, met)
+        agent.recogniser = Oracle(lambda: met.index(sequence.current_game))
     return AgentPolicy(agent, config.evaluation.exploration_eps, config.seed)
 
 
@@ -161,7 +196,7 @@ class _Recording:
     """Asks a recogniser, and writes down what it says and how long it takes."""
 
     def __init__(self, recogniser: TaskRecogniser, total_steps: int) -> None:
-        self._recogniser = recogniser
+        self.recogniser = recogniser
         self._interval = max(1, total_steps // POSTERIOR_SAMPLES)
         self.truth, self.labels = _Changes(), _Changes()
         self.label = 0
@@ -173,13 +208,13 @@ class _Recording:
         self, frames: Shaped[np.ndarray, "N ..."], agent_steps: int, task: int
     ) -> None:
         started = time.perf_counter()
-        self.label = self._recogniser.observe(frames)
+        self.label = self.recogniser.observe(frames)
         self.seconds += time.perf_counter() - started
         self.truth.add(agent_steps, task)
         self.labels.add(agent_steps, self.label)
         if agent_steps >= len(self.posteriors) * self._interval:
             self.posterior_steps.append(agent_steps)
-            self.posteriors.append(_posterior(self._recogniser, self.label))
+            self.posteriors.append(_posterior(self.recogniser, self.label))
 
 
 def _posterior(recogniser: TaskRecogniser, label: int) -> np.ndarray:
