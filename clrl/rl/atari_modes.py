@@ -5,17 +5,21 @@ The native vector environment (``atari``) is faster, and plays the default mode 
 
 from collections.abc import Iterable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import ale_py
 import gymnasium
 import numpy as np
+from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
+from jaxtyping import Int64
 from stable_baselines3.common.atari_wrappers import FireResetEnv
 
 from clrl.errors import ConfigError
 from clrl.rl.atari import AtariGame, AtariProtocol, rom_path
 from clrl.rl.game import GameStep, GymnasiumGame, VectorGame
+
+AnyEnv: TypeAlias = gymnasium.Env[Any, Any]
 
 _OPTIONS = ("mode", "difficulty")
 
@@ -110,16 +114,15 @@ class AtariModeGame(GymnasiumGame):
     ) -> None:
         self._protocol = protocol
 
-        def preprocessed(env: gymnasium.Env) -> gymnasium.Env:
-            env = AtariPreprocessing(
+        def preprocessed(env: AnyEnv) -> gymnasium.Wrapper[Any, Any, Any, Any]:
+            grey: AnyEnv = AtariPreprocessing(
                 env,
                 noop_max=protocol.noop_max,
                 frame_skip=protocol.frame_skip,
                 screen_size=frame_size,
             )
-            if protocol.fire_reset:
-                env = FireResetEnv(env)
-            return FrameStackObservation(env, 4, padding_type="zero")
+            started = FireResetEnv(grey) if protocol.fire_reset else grey
+            return FrameStackObservation(started, 4, padding_type="zero")
 
         options = {"mode": spec.mode, "difficulty": spec.difficulty}
         gymnasium.register_envs(ale_py)
@@ -143,9 +146,10 @@ class AtariModeGame(GymnasiumGame):
         is_lost = ~step.new_episode & (self._lives() < before)
         return step._replace(terminated=step.terminated | is_lost)
 
-    def _lives(self) -> np.ndarray:
+    def _lives(self) -> Int64[np.ndarray, "N"]:
+        assert isinstance(self._env, SyncVectorEnv)
         emulators = self._env.get_attr("ale")
-        return np.array([emulator.lives() for emulator in emulators])
+        return np.array([emulator.lives() for emulator in emulators], np.int64)
 
 
 @cache

@@ -93,7 +93,7 @@ class GymnasiumGame:
             vectorization_mode="sync",
             vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
             wrappers=wrappers,
-            **env_kwargs,  # type: ignore[arg-type]
+            **env_kwargs,
         )
         self._actions = np.zeros(num_envs, dtype=np.int64)
 

@@ -1,5 +1,7 @@
 """Screens that give way to each other soon are one task."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,7 +64,7 @@ class VisitsByHand:
             self.began[task] = now
         return task
 
-    def unite(self, present: int, others: set[int | None]) -> int:
+    def unite(self, present: int, others: Iterable[int | None]) -> int:
         members = {present} | {task for task in others if task is not None}
         united = min(members)
         self.began[united] = self.began[present]

@@ -13,12 +13,12 @@ NATURE, MACHADO = PROTOCOLS["nature"], PROTOCOLS["machado"]
 
 def newest(game: VectorGame, steps: int) -> np.ndarray:
     """The newest frames of one copy after some steps of doing nothing."""
-    game.reset(0)
+    observations = game.reset(0)
     for _ in range(steps):
         game.send(np.zeros(1, np.int64))
         observations = game.receive().observations
     game.close()
-    return observations[0, -1]
+    return np.asarray(observations[0, -1])
 
 
 @pytest.mark.parametrize(
