@@ -90,7 +90,9 @@ def evaluation_table(
     for evaluation in evaluations:
         if isinstance(evaluation, Relabelled):
             continue
-        others = {e.labelling: e for e in again if e.game == evaluation.game}
+        others: dict[str, Relabelled] = {
+            e.labelling: e for e in again if e.game == evaluation.game
+        }
         table.add_row(
             *_evaluation_cells(evaluation, is_accuracy=is_accuracy),
             *(_again_cell(others.get(name), measure) for name in labellings),
