@@ -398,7 +398,7 @@ def _recognise(out: Console, options: argparse.Namespace, overrides: list[str]) 
 def _recognised(
     out: Console, config: "CommonConfig", agent: Path | None
 ) -> "RecognisedStream":
-    from clrl.config import RunConfig, check_games
+    from clrl.config import RunConfig
     from clrl.config_supervised import SupervisedRunConfig
 
     if isinstance(config, SupervisedRunConfig):
@@ -411,10 +411,10 @@ def _recognised(
             )
         with _listener(out) as listener:
             return recognise_supervised.recognise(config, listener)
-    from clrl.rl.atari import game_names
+    from clrl.rl.atari_modes import check_specs
 
     assert isinstance(config, RunConfig)
-    check_games(config.games, game_names())
+    check_specs(config.games)
     agent_run = None if agent is None else RunDirectory.open(agent)
 
     from clrl.recognise import recognise

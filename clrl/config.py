@@ -47,11 +47,16 @@ class SequenceConfig:
     frame_size: Literal[42, 84] = 84
     """Height and width of an observation in pixels (84: Mnih et al., 2015)."""
 
+    pixel_noise: float = 0.0
+    """Probability, for each pixel of each frame, of showing a uniformly random grey
+    level instead (0 to 1): a test of recognition and play."""
+
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
         check_at_least("sequence.visits_per_game", self.visits_per_game, 1)
         check_at_least("sequence.num_envs", self.num_envs, 1)
         check_at_least("sequence.visit_steps", self.visit_steps, self.num_envs)
+        check_share("sequence.pixel_noise", self.pixel_noise)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +233,8 @@ class RunConfig(CommonConfig):
     """One run: an agent, a method and a recogniser on a sequence of games."""
 
     games: tuple[str, ...]
-    """ROM names, as ``clrl list games`` shows them; on the command line with commas."""
+    """ROM names, as ``clrl list games`` shows them, perhaps with a mode or difficulty:
+    ``freeway:mode=3:difficulty=1``; on the command line with commas."""
 
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
     """Which games are played when."""

@@ -1,6 +1,6 @@
 """Runs a recogniser over the games of a config, without any learning of the agent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TypeAlias
 
@@ -9,13 +9,14 @@ from gymnasium import spaces
 from jaxtyping import Int64, Shaped
 
 from clrl import config_file, run
-from clrl.config import RunConfig
+from clrl.config import RunConfig, check_games
 from clrl.progress import Listener, Status
 from clrl.recognise_recording import Recording
+from clrl.recognition.protocol import Oracle
 from clrl.report.recognition import RecognisedStream
 from clrl.rl.atari import PROTOCOLS
 from clrl.rl.dqn import ContinualDQN
-from clrl.rl.game_sequence import GameSequence
+from clrl.rl.game_sequence import GameSequence, distinct_games
 from clrl.run_directory import RunDirectory
 
 RELABEL_CALLS = 16
@@ -81,26 +82,56 @@ def recognise(
         listener: Is told how far it is.
 
     Raises:
-        ConfigError: The agent was made for other frames.
+        ConfigError: The agent was made for other frames, or was told which games it
+            played and never played one of these.
         CheckpointError: The agent's checkpoint is missing or was altered.
     """
-    with closing(run.make_sequence(config)) as sequence:
-        policy = _policy(config, sequence, agent_run)
-        recogniser = config.recogniser.build(lambda: sequence.current_task)
-        recording = Recording(recogniser, sequence.total_steps)
+    return recognise_each([config], agent_run, listener)[0]
+
+
+def recognise_each(
+    configs: Sequence[RunConfig], agent_run: RunDirectory | None, listener: Listener
+) -> list[RecognisedStream]:
+    """The same for configs that differ in nothing but recognisers, over one stream.
+
+    Args:
+        configs: The first says what is played.
+        agent_run: As for ``recognise``.
+        listener: As for ``recognise``; hears of the first recogniser's labels.
+
+    Raises:
+        ConfigError: As for ``recognise``.
+        CheckpointError: As for ``recognise``.
+    """
+    played = configs[0]
+    with closing(run.make_sequence(played)) as sequence:
+        policy = _policy(played, sequence, agent_run)
+        recordings = [
+            Recording(
+                config.recogniser.build(lambda: sequence.current_task),
+                sequence.total_steps,
+            )
+            for config in configs
+        ]
         observations = sequence.reset()
         for agent_steps in range(0, sequence.total_steps, sequence.num_envs):
-            recording.observe(observations[:, -1], agent_steps, sequence.current_task)
-            listener.status(_status(sequence, agent_steps, recording.label))
+            for recording in recordings:
+                recording.observe(
+                    observations[:, -1], agent_steps, sequence.current_task
+                )
+            listener.status(_status(sequence, agent_steps, recordings[0].label))
             sequence.step_async(policy(observations))
             observations = sequence.step_wait()[0]
-        return recording.stream(
-            tasks=sequence.games,
-            recogniser=config_file.recogniser_name(config.recogniser),
-            source="random policy" if agent_run is None else agent_run.path.name,
-            step_name="agent steps",
-            frames_per_step=PROTOCOLS[config.sequence.protocol].frame_skip,
-        )
+        return [
+            recording.stream(
+                tasks=sequence.games,
+                recogniser=config_file.recogniser_name(config.recogniser),
+                source="random policy" if agent_run is None else agent_run.path.name,
+                step_name="agent steps",
+                frames_per_step=PROTOCOLS[played.sequence.protocol].frame_skip,
+            )
+            for config, recording in zip(configs, recordings, strict=True)
+        ]
 
 
 def _policy(
@@ -112,6 +143,11 @@ def _policy(
     trained = config_file.read_game_config(agent_run.config)
     agent = run.make_agent(trained, sequence)
     run.load(agent, agent_run)
+    if isinstance(agent.recogniser, Oracle):
+        # Its tasks are the games in the order in which the agent met them.
+        met = distinct_games(run.make_visits(trained))
+        check_games(config.games, met)
+        agent.recogniser = Oracle(lambda: met.index(sequence.current_game))
     return AgentPolicy(agent, config.evaluation.exploration_eps, config.seed)
 
 

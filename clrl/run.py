@@ -17,20 +17,22 @@ from stable_baselines3.common.utils import get_device
 
 from clrl import allocator, config_file
 from clrl.checkpoint import read_checkpoint, write_checkpoint
-from clrl.config import AgentConfig, RunConfig, check_games
+from clrl.config import AgentConfig, RunConfig
 from clrl.errors import ClrlError, DivergenceError, MemoryBudgetError
 from clrl.guards import Guards, standard_guards
 from clrl.progress import Listener
 from clrl.records import Evaluation, Labelling, RecordWriter, Relabelled
 from clrl.relabelling import recorded_true_labels
-from clrl.rl.atari import PROTOCOLS, AtariGame, game_names, rom_path
+from clrl.rl.atari import PROTOCOLS, rom_path
+from clrl.rl.atari_modes import GameSpec, check_specs, make_atari_game
 from clrl.rl.dashboard import Dashboard
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.evaluate import Evaluator, Spectator, nobody
 from clrl.rl.frames import default_frame_store
-from clrl.rl.game import MakeGame
+from clrl.rl.game import MakeGame, VectorGame
 from clrl.rl.game_sequence import GameSequence, Visit, fixed_visits, random_visits
 from clrl.rl.objective import QLearning
+from clrl.rl.pixel_noise import NoisyGame
 from clrl.rl.policy import ContinualDQNPolicy
 from clrl.rl.precision import try_precisions
 from clrl.rl.recorder import Recorder, Schedule, describe, evaluations
@@ -49,7 +51,7 @@ _TRIAL_BATCHES = 4
 
 def check(config: RunConfig) -> None:
     """Raises ConfigError if a game is unknown."""
-    check_games(config.games, game_names())
+    check_specs(config.games)
 
 
 def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> None:
@@ -364,7 +366,8 @@ def rom_md5s(config: RunConfig) -> Mapping[str, str]:
     """MD5 of each game's ROM, by which emulators know them."""
     return {
         game: hashlib.md5(
-            Path(rom_path(game)).read_bytes(), usedforsecurity=False
+            Path(rom_path(GameSpec.parse(game).game)).read_bytes(),
+            usedforsecurity=False,
         ).hexdigest()
         for game in config.games
     }
@@ -377,9 +380,13 @@ def game_maker(config: RunConfig, max_episode_steps: int | None = None) -> MakeG
         protocol = dataclasses.replace(
             protocol, max_episode_frames=max_episode_steps * protocol.frame_skip
         )
-    return lambda game, num_envs: AtariGame(
-        game, num_envs, protocol, frame_size=config.sequence.frame_size
-    )
+    frame_size, noise = config.sequence.frame_size, config.sequence.pixel_noise
+
+    def make(game: str, num_envs: int) -> VectorGame:
+        made = make_atari_game(game, num_envs, protocol, frame_size)
+        return NoisyGame(made, noise) if noise else made
+
+    return make
 
 
 def _optimizer(agent: AgentConfig, device: torch.device) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from clrl.cli import main
 from clrl.config import RunConfig, SequenceConfig
 from clrl.config_library import find_config
 from clrl.progress import SilentListener
-from clrl.recognise import recognise
+from clrl.recognise import recognise, recognise_each
 from clrl.recognition.recognisers import RECOGNISERS
+from clrl.rl.dqn import ContinualDQN
 from clrl.run_directory import RunDirectory
 
 SHORT = ["--sequence.visit_steps", "160", "--sequence.num_envs", "4"]
@@ -163,6 +164,33 @@ def test_nobody_plays_a_supervised_stream(capsys: pytest.CaptureFixture[str]) ->
     assert "--agent is for games" in capsys.readouterr().err
 
 
+def test_several_recognisers_see_the_same_play() -> None:
+    both = [
+        config_file.read_game_config(
+            find_config("atari/smoke"), ["--recogniser", name, *SHORT]
+        )
+        for name in ("flat_fmn", "oracle")
+    ]
+    flat, oracle = recognise_each(both, None, SilentListener())
+    alone = recognise(both[0], None, SilentListener())
+    assert flat.labels.starts.tolist() == alone.labels.starts.tolist()
+    assert flat.recogniser == "flat_fmn"
+    assert oracle.labels.starts.tolist() == oracle.truth.starts.tolist()
+
+
+def test_modes_and_noise_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    modes = ["--games", "space_invaders,space_invaders:mode=8"]
+    noise = ["--sequence.pixel_noise", "0.05"]
+    assert main(["recognise", "atari/smoke", *SHORT, *modes, *noise]) == 0
+    (written,) = Path("runs").glob("*/recognition.json")
+    assert set(json.loads(written.read_text())["steps_by_game_and_label"]) == {
+        *("space_invaders", "space_invaders:mode=8")
+    }
+    wrong = ["--games", "freeway:mode=8"]
+    assert main(["recognise", "atari/smoke", *SHORT, *wrong]) == 2
+    assert "freeway has no mode 8" in capsys.readouterr().err
+
+
 def test_an_unknown_agent_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recognise", "atari/smoke", "--agent", "runs/none"]) == 2
     assert "unknown run" in capsys.readouterr().err
@@ -174,3 +202,29 @@ def test_a_trained_agent_can_play() -> None:
     assert main(["recognise", "atari/smoke", *SHORT, "--agent", "runs/mine"]) == 0
     (result,) = Path("runs").glob("recognise-*/recognition.json")
     assert json.loads(result.read_text())["policy"] == "mine"
+
+
+@pytest.mark.slow
+def test_an_agent_that_was_told_its_games_plays_each_as_it_learnt_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In whatever order they come now."""
+    told = ["--name", "told", "--recogniser", "oracle"]
+    assert main(["train", "atari/smoke", *SHORT, *told]) == 0
+    played: list[int] = []
+    set_task = ContinualDQN.set_task
+
+    def note(agent: ContinualDQN, task: int) -> None:
+        played.append(task)
+        set_task(agent, task)
+
+    monkeypatch.setattr(ContinualDQN, "set_task", note)
+    agent = ["--agent", "runs/told"]
+    once = ["--sequence.visits_per_game", "1"]
+    turned = ["--games", "breakout,pong"]
+    assert main(["recognise", "atari/smoke", *SHORT, *once, *turned, *agent]) == 0
+    # pong is task 0, breakout task 1.
+    assert sorted(set(played), key=played.index) == [1, 0]
+    other = ["--games", "breakout,boxing"]
+    assert main(["recognise", "atari/smoke", *SHORT, *once, *other, *agent]) == 2
+    assert "unknown game 'boxing'" in capsys.readouterr().err

@@ -107,7 +107,7 @@ def measure(
         if len(delays)
         else (math.nan, math.nan)
     )
-    false = false_switches(truth, labels, total_steps)
+    false = int(false_switches(truth, labels, total_steps).sum())
     return RecognitionMeasures(
         adjusted_rand_index=float(adjusted_rand_index(table)),
         tasks=int(np.sum(table.sum(axis=1) > 0)),
@@ -174,8 +174,10 @@ def switches(truth: Timeline) -> Int64[np.ndarray, "H"]:
     return np.asarray(truth.starts[1:][np.diff(truth.values) != 0])
 
 
-def false_switches(truth: Timeline, labels: Timeline, total_steps: int) -> int:
-    """How often the right label was left although the task stayed the same.
+def false_switches(
+    truth: Timeline, labels: Timeline, total_steps: int
+) -> Int64[np.ndarray, "T"]:
+    """How often each task's right label was left although the task stayed the same.
 
     The right label of a task is the most frequent one during all its visits. The way
     back is not counted again.
@@ -186,7 +188,9 @@ def false_switches(truth: Timeline, labels: Timeline, total_steps: int) -> int:
     stretches = _common_stretches(truth, labels, total_steps)
     is_right = _is_right(stretches)
     is_same_task = np.diff(stretches.truth) == 0
-    return int(np.sum(is_same_task & is_right[:-1] & ~is_right[1:]))
+    is_left = is_same_task & is_right[:-1] & ~is_right[1:]
+    tasks = int(stretches.truth.max()) + 1
+    return np.bincount(stretches.truth[:-1][is_left], minlength=tasks)
 
 
 def contexts_of_at_least(contingency: Int64[np.ndarray, "T C"], share: float) -> int:

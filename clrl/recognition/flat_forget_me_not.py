@@ -66,12 +66,12 @@ class FlatForgetMeNot:
         window_updates: Model updates in a window.
         update_period_steps: Agent decisions, summed over environments, for each model
             update.
-        max_contexts: At this number the hold-out cannot win any more.
+        max_contexts: At this number of models the hold-out cannot win any more.
         debounce_windows: A change of label waits until its context has won this many
             further windows in a row.
         new_debounce_windows: The same for the hold-out, before it is a new context.
-        min_visit_steps: Screens that alternate faster are one task (``Visits``), calls
-            of ``observe``; 0: each model is a context of its own.
+        min_visit_steps: No visit of a task is shorter, calls of ``observe``; models
+            that take turns faster are one context (``Visits``). 0: each is its own.
     """
 
     def __init__(
@@ -108,12 +108,17 @@ class FlatForgetMeNot:
     @property
     def contexts(self) -> int:
         """The number of contexts; the hold-out is not one."""
-        return len(self._models) - 1
+        return max(1, self._visits.given)
 
     @property
     def posterior(self) -> Float64[np.ndarray, "C"]:
         """The probability of each context after the last window, the hold-out last."""
         return self._visits.pooled(np.exp(self._log_posterior))
+
+    @property
+    def _screens(self) -> int:
+        """The number of trained models; a context may have several."""
+        return len(self._models) - 1
 
     def observe(self, observation: UInt8[np.ndarray, "N H W"]) -> TaskId:
         """The label after the newest frame of each environment.
@@ -131,7 +136,7 @@ class FlatForgetMeNot:
     def _close(self, window: UInt8[np.ndarray, "W P"]) -> None:
         self._windows += 1
         log_likelihood = self._models.prequential_log_likelihood(window)
-        if self.contexts >= self._max_contexts:
+        if self._screens >= self._max_contexts:
             log_likelihood[-1] = -np.inf
         log_prior = transition_log_prior(self._log_posterior, 1 / self._windows)
         self._log_posterior = condition(log_prior, log_likelihood)
@@ -140,7 +145,7 @@ class FlatForgetMeNot:
     def _select(self, winner: int, window: UInt8[np.ndarray, "W P"]) -> None:
         self._wins = self._wins + 1 if winner == self._candidate else 1
         self._candidate = winner
-        is_new = winner == self.contexts
+        is_new = winner == self._screens
         waits = self._new_debounce_windows if is_new else self._debounce_windows
         if winner != self._screen and self._wins <= waits:
             # Unlike the paper: while a change is in doubt no model keeps the window, so
@@ -158,17 +163,15 @@ class FlatForgetMeNot:
         Frames are taken as ``observe`` takes them.
         """
         frames = grey_bins(self._sampling.of(observations), self._models.bins)
-        log_likelihood = self._models.log_likelihood(frames)
-        best = int(np.argmax(log_likelihood[: self.contexts]))
-        return int(self._visits.tasks(self.contexts)[best])
+        return self._visits.best(self._models.log_likelihood(frames)[:-1])
 
     def expected_screens(self) -> Float64[np.ndarray, "C 42 42"]:
-        """What each context's model expects to see: mean grey levels, 0 to 255."""
+        """What each context expects to see: mean grey levels, 0 to 255."""
         models = self._models
         return np.stack(
             [
                 expected_screen(counts, models.bins, models.prior)
-                for counts in models.counts[: self.contexts]
+                for counts in self._visits.summed(models.counts[:-1])
             ]
         )
 

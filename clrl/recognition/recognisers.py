@@ -46,11 +46,11 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
     """The task is inferred from the screen (Kirkpatrick et al. (2017), supplement).
 
     The paper does not print ``bins`` and ``prior``. Under a random policy the defaults
-    tell all 19 games of its pool apart, and split only those with quite different
-    screens: krull (rooms), enduro (times of day) and, with one environment, riverraid
-    (width of the river); ``min_visit_steps`` unites those. Fewer bins or a larger prior
-    merge games on a black background: ``prior`` must be well below ``1 / bins`` for the
-    untrained hold-out to learn a new screen from the first frames of a window.
+    tell all 19 games of its pool apart, and split those with quite different screens:
+    krull (rooms), enduro (times of day) and riverraid (width of the river);
+    ``min_visit_steps`` unites those. Fewer bins or a larger prior merge games on a
+    black background: ``prior`` must be well below ``1 / bins`` for the untrained
+    hold-out to learn a new screen from the first frames of a window.
 
     Attributes:
         bins: Grey bins of a pixel, 2 to 256.
@@ -58,15 +58,17 @@ class FlatForgetMeNotRecogniser(RecogniserConfig):
         window_updates: Model updates in a window (table S2: 4).
         update_period_steps: Agent decisions, summed over parallel environments, for
             each model update (table S2: 4).
-        max_contexts: No more contexts than this are made (paper: no limit); the default
-            is as many as a network has gains and biases for.
+        max_contexts: No more models than this are made (paper: no limit); the default
+            is as many as a network has gains and biases for. With ``min_visit_steps``
+            a context may have several models: then more are needed, 256 KiB each.
         debounce_windows: Further windows in a row that another context must win before
             its label is given out (paper: 0).
         new_debounce_windows: Further windows in a row that the hold-out must win before
             it is a new context (paper: 0).
-        min_visit_steps: Where a task is left and returned to within so many steps of
-            the vector environment, the screens between are one task with it (paper: 0,
-            off). No visit may be shorter: games that alternate faster become one task.
+        min_visit_steps: No visit of a task is shorter, steps of the vector environment
+            (paper: 0, off). What is new within that time of a task's coming, and what
+            lies between leaving and returning to it within that time, is one task with
+            it (``visits``): games that alternate faster become one.
     """
 
     bins: int = 32
@@ -119,9 +121,8 @@ class ForgetMeNotRecogniser(RecogniserConfig):
     A partition tree decides where the stream changes, so that there are no windows and
     a game that returns is recognised by its first frames.
 
-    Under a random policy with eight environments the defaults find the 19 games of
-    Kirkpatrick et al. (2017) as 19 contexts (57 visits of 100 vector steps, one seed);
-    with one environment krull, enduro and riverraid split, as with ``flat_fmn``.
+    Games with quite different screens split as with ``flat_fmn``, unless
+    ``min_visit_steps`` unites them.
 
     Attributes:
         bins: Grey bins of a pixel, 2 to 256.
@@ -129,7 +130,7 @@ class ForgetMeNotRecogniser(RecogniserConfig):
         segment_updates: Model updates of the shortest segment that a context learns
             from, and of the one that makes a new context; a power of two.
         update_period_steps: As for ``flat_fmn``.
-        max_contexts: No more contexts than this are made.
+        max_contexts: No more models than this are made, as for ``flat_fmn``.
         debounce_updates: Further updates in a row that a new label must win before it
             is given out.
         min_visit_steps: As for ``flat_fmn``.

@@ -66,7 +66,7 @@ class ScreenForgetMeNot:
     @property
     def contexts(self) -> int:
         """The number of contexts; 1 before the first is learnt."""
-        return max(1, int(self._process.pool.identities_given[0]))
+        return max(1, self._visits.given)
 
     @property
     def posterior(self) -> Float64[np.ndarray, "C"]:
@@ -105,23 +105,23 @@ class ScreenForgetMeNot:
                 candidates.models, nothing, binned
             )[0]
         known = np.flatnonzero(candidates.identities[0] >= 0)
-        if not len(known):
-            return 0
-        best = known[log_likelihood[known].argmax()]
-        screen = int(candidates.identities[0, best])
-        return int(self._visits.tasks(screen + 1)[screen])
+        of_screens = np.full(len(known), -np.inf)
+        of_screens[candidates.identities[0, known]] = log_likelihood[known]
+        return self._visits.best(of_screens)
 
     def expected_screens(self) -> Float64[np.ndarray, "C 42 42"]:
-        """What each context's model expects to see: mean grey levels, 0 to 255.
+        """What each context expects to see: mean grey levels, 0 to 255.
 
         Before the first context is learnt, what the untrained model expects.
         """
         candidates = self._process.pool.candidates
         known = np.flatnonzero(candidates.identities[0] >= 0)
+        counts = np.zeros((len(known), candidates.models.shape[2] - 1), np.int64)
+        counts[candidates.identities[0, known]] = candidates.models[0, known, :-1]
         return np.stack(
             [
-                expected_screen(counts[:-1], self._density.bins, self._density.prior)
-                for counts in candidates.models[0, known if len(known) else [0]]
+                expected_screen(of_context, self._density.bins, self._density.prior)
+                for of_context in self._visits.summed(counts)
             ]
         )
 

@@ -1,6 +1,6 @@
 """One game played by several copies in parallel, as the game sequence sees it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import gymnasium
@@ -72,13 +72,19 @@ class GymnasiumGame:
     """Any Gymnasium environment with discrete actions and Box observations."""
 
     def __init__(
-        self, environment_id: str, num_envs: int, **env_kwargs: object
+        self,
+        environment_id: str,
+        num_envs: int,
+        *,
+        wrappers: Sequence[Callable[[Any], gymnasium.Wrapper[Any, Any, Any, Any]]] = (),
+        **env_kwargs: object,
     ) -> None:
         """Makes ``num_envs`` copies in this process.
 
         Args:
             environment_id: As registered with Gymnasium.
             num_envs: Number of parallel copies.
+            wrappers: Put around each copy, the first one innermost.
             **env_kwargs: Passed to the environment's constructor.
         """
         self._env: VectorEnv[Any, Any, Any] = gymnasium.make_vec(
@@ -86,7 +92,8 @@ class GymnasiumGame:
             num_envs,
             vectorization_mode="sync",
             vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
-            **env_kwargs,  # type: ignore[arg-type]
+            wrappers=wrappers,
+            **env_kwargs,
         )
         self._actions = np.zeros(num_envs, dtype=np.int64)
 

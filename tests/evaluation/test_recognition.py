@@ -113,7 +113,7 @@ def test_delays_false_switches_and_contamination_are_what_each_step_says(
     }
     timelines = compress(truth), compress(labels), len(steps)
     assert switch_delays_steps(*timelines).tolist() == delays
-    assert false_switches(*timelines) == false
+    assert false_switches(*timelines).sum() == false
     found = contamination(contingency(*timelines))
     assert found == pytest.approx(1 - sum(owners.values()) / len(steps))
     changes = [i for i in range(1, len(steps)) if truth[i] != truth[i - 1]]
@@ -158,8 +158,16 @@ def test_measures_on_timelines_checked_by_hand(
     total = 400
     table = contingency(TWO_TASKS, labels, total)
     assert switch_delays_steps(TWO_TASKS, labels, total).tolist() == delays
-    assert false_switches(TWO_TASKS, labels, total) == false
+    assert false_switches(TWO_TASKS, labels, total).sum() == false
     assert contamination(table) == pytest.approx(dirty_steps / total)
+
+
+def test_false_switches_are_counted_for_each_task() -> None:
+    labels = timeline(
+        *((0, 0), (100, 1), (120, 5), (130, 1), (150, 5), (160, 1)),
+        *((200, 0), (250, 5), (260, 0), (300, 1)),
+    )
+    assert false_switches(TWO_TASKS, labels, 400).tolist() == [1, 2]
 
 
 def test_a_visit_that_never_gets_its_label_counts_with_its_whole_length() -> None:

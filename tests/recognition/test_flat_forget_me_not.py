@@ -13,6 +13,7 @@ from clrl.recognition.flat_forget_me_not import (
     condition,
     transition_log_prior,
 )
+from clrl.recognition.pixel_model import expected_screen
 from clrl.recognition.protocol import ScreenRecogniser
 from tests.recognition.screens import play, still_screen
 
@@ -147,7 +148,12 @@ def test_rooms_of_a_game_become_one_task_and_stay_it() -> None:
     assert set(labels(fmn, play(1, 60))) == {0}
     assert fmn.recognise(play(1, 5, 2, seed=9)) == 0
     assert fmn.posterior.argmax() == 0
-    assert labels(fmn, play(2, 120))[-1] == 2
+    assert labels(fmn, play(2, 120))[-1] == 1
+    assert fmn.contexts == len(fmn.expected_screens()) == 2
+    both = fmn.state_dict()["counts"][:2].sum(axis=0)
+    np.testing.assert_allclose(
+        fmn.expected_screens()[0], expected_screen(both, bins=8, prior=0.05)
+    )
 
 
 def test_a_new_context_waits_longer_than_a_known_one() -> None:

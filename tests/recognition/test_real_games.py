@@ -19,6 +19,7 @@ from clrl.recognition.recognisers import (
     ForgetMeNotRecogniser,
     RecogniserConfig,
 )
+from clrl.rl.atari import PROTOCOLS, AtariGame
 
 GAMES = ("freeway", "road_runner", "space_invaders")
 STEPS_PER_VISIT = 800
@@ -109,3 +110,24 @@ def test_the_partition_tree_knows_a_game_that_returns_by_its_first_frames(
     of_returns = delays[len(GAMES) - 1 :]
     assert of_returns.max() <= (1 + config.debounce_updates) * update
     assert total - table.max(axis=1).sum() == delays.sum()
+
+
+@pytest.mark.parametrize("name", [FlatForgetMeNotRecogniser, ForgetMeNotRecogniser])
+def test_the_rooms_of_a_game_that_never_ends_are_one_context(
+    name: type[FlatForgetMeNotRecogniser | ForgetMeNotRecogniser],
+) -> None:
+    krull = AtariGame("krull", 1, PROTOCOLS["nature"])
+    rooms = name().build(lambda: 0)
+    one = name(min_visit_steps=2_000).build(lambda: 0)
+    rng = np.random.default_rng(0)
+    frames = krull.reset(0)[:, -1]
+    labels, tasks = set(), set()
+    for _ in range(3_000):
+        labels.add(rooms.observe(frames))
+        tasks.add(one.observe(frames))
+        krull.send(rng.integers(18, size=1))
+        frames = krull.receive().observations[:, -1]
+    krull.close()
+    assert len(labels) > 1
+    assert tasks == {0}
+    assert one.contexts == 1

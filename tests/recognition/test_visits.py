@@ -1,12 +1,15 @@
 """Screens that give way to each other soon are one task."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clrl.recognition.visits import Visits
 
-MIN_VISIT = 10
+MIN_VISIT = 40
+"""So that a stay of 2 steps is no mistake."""
 
 
 def tasks(*stays: tuple[int, int], min_visit_steps: int = MIN_VISIT) -> list[int]:
@@ -15,83 +18,150 @@ def tasks(*stays: tuple[int, int], min_visit_steps: int = MIN_VISIT) -> list[int
     return [[visits.follow(screen) for _ in range(n)][-1] for screen, n in stays]
 
 
-def tasks_by_hand(screens: list[int], min_visit_steps: int) -> list[int]:
-    """The same, by looking back over all that was seen at every step."""
-    groups = [{screen} for screen in range(max(screens) + 1)]
-    longest: dict[int, int] = {}  # by the least screen of a group
-    found: list[int] = []
+class VisitsByHand:
+    """The same, from the whole history of tasks, named anew whenever some unite."""
 
-    def group_of(screen: int) -> set[int]:
-        return next(group for group in groups if screen in group)
+    def __init__(self, min_visit_steps: int) -> None:
+        self.min_visit_steps = min_visit_steps
+        self.settling_steps = min_visit_steps // 20
+        self.task_of: dict[int, int] = {}  # by screen
+        self.history: list[int] = []  # by step
+        self.began: dict[int, int] = {}  # by task
+        self.alone: set[int] = set()  # tasks that have had a visit by themselves
+        self.stay_began, self.left = 0, -(10**9)
 
-    began = dict.fromkeys(range(len(groups)), 0)
-    for step, screen in enumerate(screens):
-        mine = group_of(screen)
-        steps_of_mine = [s for s in range(step) if screens[s] in mine]
-        is_back = bool(steps_of_mine) and step - steps_of_mine[-1] < min_visit_steps
-        start = began[min(mine)] if is_back else step
-        if is_back:
-            between = {min(group_of(s)) for s in screens[steps_of_mine[-1] + 1 : step]}
-            for other in between:
-                if longest.get(other, 0) < min_visit_steps:
-                    absorbed = group_of(other)
-                    groups.remove(absorbed)
-                    longest[min(mine | absorbed)] = max(
-                        longest.get(min(mine), 0), longest.get(other, 0)
-                    )
-                    mine |= absorbed
-        name = min(mine)
-        began[name] = start
-        longest[name] = max(longest.get(name, 0), step + 1 - start)
-        found.append(name)
-    return found
+    def follow(self, screen: int) -> int:
+        now = len(self.history)
+        task = self.task_of.get(screen)
+        if task is None or self.history[-1:] != [task]:
+            if self.is_within_visit(now) and task not in self.alone:
+                self.task_of[screen] = self.history[-1]
+                task = self.unite(self.history[-1], {task} - {None})
+            else:
+                task = self.begin_stay(screen, now)
+        stay_steps = now - self.stay_began
+        if stay_steps == self.settling_steps and self.is_recent(self.left):
+            between = set(self.history[self.left + 1 :])
+            task = self.unite(task, between - self.alone)
+        self.history.append(task)
+        if now + 1 - self.began[task] >= self.min_visit_steps:
+            self.alone.add(task)
+        return task
+
+    def is_within_visit(self, now: int) -> bool:
+        if not self.history or now - self.stay_began < self.settling_steps:
+            return False
+        return now - self.began[self.history[-1]] < self.min_visit_steps
+
+    def is_recent(self, left: int) -> bool:
+        return self.stay_began - left < self.min_visit_steps
+
+    def begin_stay(self, screen: int, now: int) -> int:
+        task = self.task_of.setdefault(screen, len(self.began))
+        seen = [step for step, other in enumerate(self.history) if other == task]
+        self.stay_began, self.left = now, max(seen, default=-(10**9))
+        if not self.is_recent(self.left):
+            self.began[task] = now
+        return task
+
+    def unite(self, present: int, others: Iterable[int | None]) -> int:
+        members = {present} | {task for task in others if task is not None}
+        united = min(members)
+        self.began[united] = self.began[present]
+        if present in self.alone:
+            self.alone.add(united)
+        self.history = [united if t in members else t for t in self.history]
+        self.task_of = {
+            screen: united if task in members else task
+            for screen, task in self.task_of.items()
+        }
+        return united
 
 
-def test_rooms_that_alternate_are_one_task() -> None:
-    assert tasks((0, 5), (1, 5), (0, 5), (1, 5)) == [0, 1, 0, 0]
+def test_what_is_new_within_a_shortest_visit_is_part_of_it() -> None:
+    assert tasks((0, 5), (1, 5), (2, 29), (3, 20), (1, 5), (3, 5)) == [0] * 6
+
+
+def test_what_is_new_later_is_a_task_until_it_turns_out_to_be_a_room() -> None:
+    assert tasks((0, 40), (1, 5), (0, 2), (1, 5), (0, 1)) == [0, 1, 0, 1, 0]
+    assert tasks((0, 40), (1, 5), (0, 3), (1, 5), (0, 1)) == [0, 1, 0, 0, 0]
 
 
 def test_a_lap_of_several_rooms_is_one_task() -> None:
-    assert tasks((0, 2), (1, 3), (2, 3), (0, 1), (1, 1), (2, 1))[3:] == [0, 0, 0]
+    first, *_, second = tasks((0, 60), (1, 20), (2, 19), (0, 9), (1, 9), (2, 9))
+    assert first == second == 0
 
 
 def test_games_that_are_visited_for_long_stay_apart() -> None:
-    assert tasks((0, 10), (1, 10), (0, 10), (1, 10)) == [0, 1, 0, 1]
+    assert tasks((0, 40), (1, 40), (0, 40), (1, 40)) == [0, 1, 0, 1]
 
 
 def test_a_known_task_that_is_seen_for_a_moment_stays_apart() -> None:
-    assert tasks((0, 10), (1, 10), (0, 2), (1, 10), (0, 10)) == [0, 1, 0, 1, 0]
+    assert tasks((0, 40), (1, 40), (0, 8), (1, 40), (0, 40)) == [0, 1, 0, 1, 0]
+
+
+def test_a_wrong_screen_that_a_switch_passes_through_joins_no_games() -> None:
+    assert tasks((0, 40), (1, 40), (0, 1), (2, 40), (1, 40), (0, 40)) == [
+        *(0, 1, 0, 2, 1, 0)
+    ]
+
+
+def test_a_new_game_that_is_taken_for_a_known_one_for_a_moment_stays_apart() -> None:
+    assert tasks((0, 40), (1, 10), (0, 2), (1, 40), (0, 40)) == [0, 1, 0, 1, 0]
 
 
 def test_the_rooms_of_a_visit_together_make_it_long() -> None:
-    alternating = [(0, 4), (1, 4), (0, 4), (2, 3), (0, 3)]
-    assert tasks(*alternating, (3, 20), (0, 3), (3, 3))[-3:] == [3, 0, 3]
+    alternating = [(0, 14), (1, 14), (0, 14)]
+    assert tasks(*alternating, (3, 60), (0, 3), (3, 3), (1, 3))[-4:] == [1, 0, 1, 0]
 
 
 def test_without_a_shortest_visit_each_screen_is_a_task() -> None:
     assert tasks((0, 1), (1, 1), (0, 1), (1, 1), min_visit_steps=0) == [0, 1, 0, 1]
 
 
+def test_tasks_are_numbered_without_gaps_for_rooms() -> None:
+    visits = Visits(MIN_VISIT)
+    for screen, steps in ((0, 5), (1, 40), (4, 40)):
+        for _ in range(steps):
+            visits.follow(screen)
+    assert visits.given == 2
+    assert visits.tasks(6).tolist() == [0, 0, -1, -1, 1, -1]
+
+
 def test_the_probability_of_a_task_is_that_of_its_screens() -> None:
     visits = Visits(MIN_VISIT)
-    for screen in (0, 1, 0):
-        visits.follow(screen)
-    pooled = visits.pooled(np.array([0.1, 0.2, 0.3, 0.4]))
-    np.testing.assert_allclose(pooled, [0.3, 0.0, 0.3, 0.4])
+    for screen, steps in ((0, 5), (1, 40), (3, 1)):
+        for _ in range(steps):
+            visits.follow(screen)
+    pooled = visits.pooled(np.array([0.1, 0.2, 0.3, 0.15, 0.25]))
+    np.testing.assert_allclose(pooled, [0.3, 0.15, 0.55])
+    summed = visits.summed(np.array([[1, 2], [3, 4], [5, 6], [7, 8]]))
+    assert summed.tolist() == [[4, 6], [7, 8]]
+
+
+def test_the_best_task_is_the_best_screens_and_never_an_unknown_one() -> None:
+    visits = Visits(MIN_VISIT)
+    assert visits.best(np.array([-1.0])) == 0
+    for screen, steps in ((0, 5), (1, 40), (3, 1)):
+        for _ in range(steps):
+            visits.follow(screen)
+    assert visits.best(np.array([-9.0, -2.0, -1.0, -3.0])) == 0
+    assert visits.best(np.array([-9.0, -4.0, -1.0, -3.0])) == 1
 
 
 @given(
     stays=st.lists(
-        st.tuples(st.integers(0, 4), st.integers(1, 9)), min_size=1, max_size=15
+        st.tuples(st.integers(0, 4), st.integers(1, 30)), min_size=1, max_size=20
     ),
-    min_visit_steps=st.integers(0, 12),
+    min_visit_steps=st.integers(0, 60),
 )
 def test_looking_back_over_everything_gives_the_same_tasks(
     stays: list[tuple[int, int]], min_visit_steps: int
 ) -> None:
     screens = [screen for screen, steps in stays for _ in range(steps)]
     visits = Visits(min_visit_steps)
-    expected = tasks_by_hand(screens, min_visit_steps)
+    by_hand = VisitsByHand(min_visit_steps)
+    expected = [by_hand.follow(screen) for screen in screens]
     assert [visits.follow(screen) for screen in screens] == expected
 
 
@@ -108,9 +178,3 @@ def test_a_saved_state_goes_on_as_if_never_interrupted(
     second.load_state_dict(first.state_dict())
     found += [second.follow(screen) for screen in screens[split:]]
     assert found == expected
-
-
-def test_no_number_is_given_to_a_task_before_its_screen_is_found() -> None:
-    visits = Visits(MIN_VISIT)
-    visits.follow(2)
-    assert visits.tasks(4).tolist() == [0, 1, 2, 3]
