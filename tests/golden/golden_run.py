@@ -1,7 +1,7 @@
 """A short run from a fixed seed, and what of it must stay as it is.
 
-``python -m tests.golden.golden_run`` writes the reference anew, which is for changes
-that are meant to change results.
+``PYTHONPATH=scripts python -m tests.golden.golden_run`` writes the reference anew,
+which is for changes that are meant to change results or what a checkpoint holds.
 """
 
 import hashlib
