@@ -11,6 +11,7 @@ from typing import Literal
 
 from clrl.checks import check_at_least, check_positive, check_share
 from clrl.config_common import CommonConfig
+from clrl.continual.task_layers import TaskLayers
 from clrl.errors import ConfigError, unknown_name
 from clrl.recognition.recognisers import (
     FlatForgetMeNotRecogniser,
@@ -172,7 +173,7 @@ class AgentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
+class NetworkConfig(TaskLayers):
     """The Q-network."""
 
     name: str = "nature"
@@ -183,12 +184,18 @@ class NetworkConfig:
     """Whether each task owns gains and biases in each layer (Kirkpatrick et al., 2017,
     SI)."""
 
+    hidden_dropout: float = 0.0
+    """Probability that an output of a hidden layer is zeroed in updates (0.5 in
+    Kirkpatrick et al., 2017, table S1, figure B; not for games)."""
+
     max_tasks: int = 32
-    """Tasks the network has gains and biases for; one more ends the run with an error.
-    Keep a recogniser's ``max_contexts`` at or below it."""
+    """Tasks the network has gains, biases and own layers for; one more ends the run
+    with an error. Keep a recogniser's ``max_contexts`` at or below it."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is unknown or out of range."""
+        super().__post_init__()
+        check_share("network.hidden_dropout", self.hidden_dropout)
         check_at_least("network.max_tasks", self.max_tasks, 1)
         if self.name not in ARCHITECTURES and "." not in self.name:
             raise unknown_name("network", self.name, ARCHITECTURES)
@@ -261,6 +268,11 @@ class RunConfig(CommonConfig):
             )
         self.method.check_tasks(len(self.games))
         self._check_visits_are_long_enough()
+        if self.network.owns_layers and "no_label" in self.evaluation.also_under:
+            raise ConfigError(
+                "without a label no layer that a task owns can be chosen, got no_label "
+                "in evaluation.also_under; leave it out."
+            )
 
     def _check_visits_are_long_enough(self) -> None:
         recogniser = self.recogniser

@@ -18,6 +18,7 @@ from clrl.continual.methods import (
     ModeIMM,
     OnlineEWC,
 )
+from clrl.continual.task_layers import TaskLayers
 from clrl.errors import ConfigError, unknown_name
 from clrl.recognition.image_recognisers import ImageRecogniserConfig
 from clrl.recognition.recognisers import (
@@ -99,7 +100,7 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLPConfig:
+class MLPConfig(TaskLayers):
     """The classifier: linear layers with ReLUs between them."""
 
     hidden: tuple[int, ...] = (400, 400)
@@ -118,41 +119,17 @@ class MLPConfig:
     weights uniform in ±√(6/(fan_in + fan_out)), biases 0 (Lopez-Paz and Ranzato,
     2017)."""
 
-    task_input: bool = False
-    """Whether each task owns the first layer (the multimodal baseline of Lopez-Paz and
-    Ranzato, 2017)."""
-
-    task_hidden: bool = False
-    """Whether each task owns the layers between the first and the last; with both of
-    them too, tasks share nothing (the independent baseline, ibid.)."""
-
-    task_head: bool = False
-    """Whether each task owns the last layer (multi-headed)."""
-
-    task_layers_copied: bool = False
-    """Whether the layers that a new task owns begin as a copy of the previous task's,
-    not afresh (``finetune`` in the code of Lopez-Paz and Ranzato, 2017)."""
-
     max_tasks: int = 32
     """Tasks that there are own layers for; one more ends the run with an error."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
+        super().__post_init__()
         for width in self.hidden:
             check_at_least("network.hidden", width, 1)
         check_share("network.input_dropout", self.input_dropout)
         check_share("network.hidden_dropout", self.hidden_dropout)
         check_at_least("network.max_tasks", self.max_tasks, 1)
-        if self.task_layers_copied and not self.owns_layers:
-            raise ConfigError(
-                "network.task_layers_copied needs layers that tasks own, got none; "
-                "switch network.task_input, task_hidden or task_head on too."
-            )
-
-    @property
-    def owns_layers(self) -> bool:
-        """Whether tasks own any layer."""
-        return self.task_input or self.task_hidden or self.task_head
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -292,6 +292,8 @@ def make_agent(config: RunConfig, sequence: GameSequence) -> ContinualDQN:
         policy_kwargs={
             "network": config.network.name,
             "task_gains": config.network.task_gains,
+            "task_layers": config.network,
+            "hidden_dropout": config.network.hidden_dropout,
             "max_tasks": config.network.max_tasks,
             "channels_last": True,
             **_optimizer(agent, get_device(config.device)),

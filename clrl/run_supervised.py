@@ -234,10 +234,7 @@ def make_network(config: SupervisedRunConfig, stream: TaskStream) -> MLP:
             input_dropout=config.network.input_dropout,
             hidden_dropout=config.network.hidden_dropout,
             initialisation=config.network.initialisation,
-            task_input=config.network.task_input,
-            task_hidden=config.network.task_hidden,
-            task_head=config.network.task_head,
-            task_layers_copied=config.network.task_layers_copied,
+            task_layers=config.network,
             max_tasks=config.network.max_tasks,
             mask=ClassMask(allowed) if config.stream.told_tasks else None,
         )

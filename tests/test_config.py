@@ -89,6 +89,23 @@ def test_a_network_is_known_or_an_import_path() -> None:
         NetworkConfig(name="natur")
 
 
+def test_without_a_label_there_is_no_layer_that_a_task_owns() -> None:
+    evaluation = EvaluationConfig(also_under=("no_label",))
+    RunConfig(games=("pong",), evaluation=evaluation)
+    with pytest.raises(ConfigError, match="no_label"):
+        RunConfig(
+            games=("pong",),
+            evaluation=evaluation,
+            network=NetworkConfig(task_head=True),
+        )
+
+
+def test_layers_can_be_copied_where_tasks_own_some() -> None:
+    NetworkConfig(task_head=True, task_layers_copied=True)
+    with pytest.raises(ConfigError, match="needs layers that tasks own"):
+        NetworkConfig(task_layers_copied=True)
+
+
 @pytest.mark.parametrize("games", [(), ("pong", "breakout", "pong")])
 def test_games_are_some_and_differ(games: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="games"):

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from clrl.types import TaskId
+
 
 class TaskOwned(nn.Module):
     """Base of modules whose parameters belong to single tasks: gains and biases, heads.
@@ -48,6 +50,12 @@ class ContinualNetwork(nn.Module, abc.ABC):
     def readout_parameters(self) -> frozenset[str]:
         """The names of the parameters that ``readout`` uses; none: no embedding."""
         return frozenset()
+
+    def begin(self, task: TaskId, after: TaskId) -> None:
+        """Prepares for ``task``, never met before, which follows the task ``after``.
+
+        Networks that do not override this need no preparation.
+        """
 
     def shared_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that all tasks share: by name, all outside ``TaskOwned``."""

@@ -193,9 +193,9 @@ class ContinualDQN(DQN):
         """Makes ``predict`` act under another label.
 
         Raises:
-            ConfigError: The network has no room for gains and biases of ``task``.
+            ConfigError: The network has no room for another task's own parts.
         """
-        if self.policy.task_gains and task >= self.policy.max_tasks:
+        if self.policy.owns_parts and task >= self.policy.max_tasks:
             raise ConfigError(
                 f"the network has room for {self.policy.max_tasks} tasks, got task "
                 f"{task} (counted from 0); raise max_tasks, or let the recogniser make "
@@ -432,7 +432,10 @@ class ContinualDQN(DQN):
         task = self.recogniser.observe(self.newest_frames(observations))
         if task != self.task:
             self._leave(self.task)
+            before, known = self.task, self.memories.tasks
             self.set_task(task)
+            if before in known and task not in known:
+                self.policy.begin(task, after=before)
             self.captured.forget()
             self._steps_owed = 0
 

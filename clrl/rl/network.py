@@ -1,9 +1,10 @@
 """Q-networks: shared weights, and gains and biases that each task may own."""
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from clrl.continual.network import ContinualNetwork, TaskOwned
+from clrl.continual.task_layers import TaskLayers, applied
 from clrl.errors import ConfigError, unknown_name
 from clrl.types import NO_TASK, TaskId
 
@@ -129,6 +131,8 @@ class QNetwork(ContinualNetwork):
         architecture: Architecture,
         *,
         task_gains: bool = False,
+        task_layers: TaskLayers | None = None,
+        hidden_dropout: float = 0.0,
         max_tasks: int = 1,
     ) -> None:
         """Initial weights uniform in ±1/√fan_in, PyTorch's default and the EWC paper's.
@@ -139,15 +143,21 @@ class QNetwork(ContinualNetwork):
             architecture: Layers.
             task_gains: Whether each task has gains and biases in every layer, instead
                 of one bias shared by all.
-            max_tasks: Tasks that may own gains and biases.
+            task_layers: Which layers each task owns; None: none.
+            hidden_dropout: Probability that an output of a hidden layer is zeroed in
+                training.
+            max_tasks: Tasks that may own gains and biases, or layers.
 
         Raises:
             ValueError: The images are too small for the convolutions.
         """
         super().__init__()
         self._is_image = observation_space.dtype == np.uint8
-        self._max_tasks = max_tasks if task_gains else None
+        self._task_gains = task_gains
+        self._task_layers = task_layers or TaskLayers()
+        self._max_tasks = max_tasks
         self._first_linear = len(architecture.convolutions)
+        self._last = self._first_linear + len(architecture.hidden)
         self.layers = nn.ModuleList()
         self.task_parts = nn.ModuleList()
 
@@ -166,18 +176,25 @@ class QNetwork(ContinualNetwork):
                     f"the network's convolutions need larger images than "
                     f"{observation_space.shape}; use 84x84 frames or the small network."
                 )
-            self._add(nn.Conv2d(channels, *convolution, bias=not task_gains))
+            self._add(
+                partial(nn.Conv2d, channels, *convolution, bias=not task_gains),
+                convolution.filters,
+            )
         features = int(np.prod(shape))
         for width in (*architecture.hidden, n_actions):
-            self._add(nn.Linear(features, width, bias=not task_gains))
+            self._add(partial(nn.Linear, features, width, bias=not task_gains), width)
             features = width
+        self._hidden_dropout = nn.Dropout(hidden_dropout)
 
-    def _add(self, layer: nn.Conv2d | nn.Linear) -> None:
-        self.layers.append(layer)
+    def _add(self, make: Callable[[], nn.Module], features: int) -> None:
+        i = len(self.layers)
+        self.layers.append(
+            self._task_layers.layer(i, self._last, make, self._max_tasks)
+        )
         self.task_parts.append(
-            NoTaskPart()
-            if self._max_tasks is None
-            else GainsAndBiases(layer.weight.shape[0], self._max_tasks)
+            GainsAndBiases(features, self._max_tasks)
+            if self._task_gains
+            else NoTaskPart()
         )
 
     def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B A"]:
@@ -197,7 +214,7 @@ class QNetwork(ContinualNetwork):
     ) -> Float[Tensor, "B A"]:
         """Q-values for what the last hidden layer puts out."""
         q_values: Tensor = self.task_parts[-1](
-            self.layers[-1](embedding), self._select(task)
+            applied(self.layers[-1], embedding, task), self._select(task)
         )
         return q_values
 
@@ -205,12 +222,12 @@ class QNetwork(ContinualNetwork):
         """Those of the last layer with its gains and biases; none without others."""
         if len(self.layers) == 1:
             return frozenset()
-        last = len(self.layers) - 1
-        return frozenset(
-            name
-            for name, _ in self.named_parameters()
-            if name.startswith((f"layers.{last}.", f"task_parts.{last}."))
-        )
+        ours = (f"layers.{self._last}.", f"task_parts.{self._last}.")
+        return frozenset(n for n, _ in self.named_parameters() if n.startswith(ours))
+
+    def begin(self, task: TaskId, after: TaskId) -> None:
+        """Prepares for ``task``, never met before, which follows the task ``after``."""
+        self._task_layers.begin(self, task, after)
 
     def _outputs(
         self, inputs: Tensor, task: Int64[Tensor, "B"]
@@ -218,19 +235,18 @@ class QNetwork(ContinualNetwork):
         """The output of each layer, after its ReLU where it has one."""
         selection = self._select(task)
         x = inputs.float().div_(255) if self._is_image else inputs.float()
-        last = len(self.layers) - 1
         for i, (layer, task_part) in enumerate(
             zip(self.layers, self.task_parts, strict=True)
         ):
             if i == self._first_linear:
                 x = x.flatten(start_dim=1)
-            x = task_part(layer(x), selection)
-            if i < last:
-                x = torch.relu(x)
+            x = task_part(applied(layer, x, task), selection)
+            if i < self._last:
+                x = self._hidden_dropout(torch.relu(x))
             yield x
 
     def _select(self, task: Int64[Tensor, "B"]) -> TaskSelection:
-        if self._max_tasks is None:
+        if not self._task_gains:
             return TaskSelection([], task)
         present, position = torch.unique(task, return_inverse=True)
         return TaskSelection(present.tolist(), position)
@@ -243,23 +259,32 @@ def build_network(
     *,
     task_gains: bool = False,
     max_tasks: int = 1,
+    **options: Any,
 ) -> ContinualNetwork:
     """The Q-network called ``name``: an architecture of this module, or an import path.
 
     An import path such as ``my_package.my_network`` names a callable that takes the
-    arguments of ``QNetwork`` except the architecture.
+    arguments of ``QNetwork`` except the architecture, those that are used.
+
+    Args:
+        name: As above.
+        observation_space: What the network is shown.
+        n_actions: Number of outputs.
+        task_gains: See ``QNetwork``.
+        max_tasks: See ``QNetwork``.
+        options: Others of ``QNetwork``, which a network of one's own must know.
 
     Raises:
         ConfigError: No such architecture (the nearest names are listed), or nothing at
             the import path.
     """
+    options |= {"task_gains": task_gains, "max_tasks": max_tasks}
     if name in ARCHITECTURES:
         return QNetwork(
             observation_space,
             n_actions,
             ARCHITECTURES[name],
-            task_gains=task_gains,
-            max_tasks=max_tasks,
+            **options,
         )
     module, _, attribute = name.rpartition(".")
     if not module:
@@ -271,7 +296,5 @@ def build_network(
             f"expected a network at the import path {name!r}, got: {error}; check the "
             f"path, or use one of {', '.join(sorted(ARCHITECTURES))}."
         ) from error
-    network: ContinualNetwork = make(
-        observation_space, n_actions, task_gains=task_gains, max_tasks=max_tasks
-    )
+    network: ContinualNetwork = make(observation_space, n_actions, **options)
     return network

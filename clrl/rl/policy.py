@@ -10,7 +10,9 @@ from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor
 
 from clrl.continual.network import ContinualNetwork
+from clrl.continual.task_layers import TaskLayers
 from clrl.rl.network import build_network
+from clrl.types import TaskId
 
 _IMAGE_DIMENSIONS = 3
 
@@ -31,6 +33,8 @@ class ContinualDQNPolicy(DQNPolicy):
         lr_schedule: Schedule,
         network: str | None = None,
         task_gains: bool = False,
+        task_layers: TaskLayers | None = None,
+        hidden_dropout: float = 0.0,
         max_tasks: int = 32,
         channels_last: bool = False,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
@@ -45,7 +49,10 @@ class ContinualDQNPolicy(DQNPolicy):
             network: Name or import path, see ``clrl.rl.network.build_network``; by
                 default ``nature`` for images and ``mlp`` for vectors.
             task_gains: Whether each task owns gains and biases in every layer.
-            max_tasks: Tasks that may own gains and biases.
+            task_layers: Which layers each task owns; None: none.
+            hidden_dropout: Probability that an output of a hidden layer is zeroed in
+                updates.
+            max_tasks: Tasks that may own gains and biases, or layers.
             channels_last: Whether convolutions keep the channels of a pixel side by
                 side in memory: faster, and equal up to rounding.
             optimizer_class: Of the online network.
@@ -63,6 +70,8 @@ class ContinualDQNPolicy(DQNPolicy):
         self.task = 0
         self.network_name = network or _default_network(observation_space)
         self.task_gains = task_gains
+        self.task_layers = task_layers or TaskLayers()
+        self.hidden_dropout = hidden_dropout
         self.max_tasks = max_tasks
         self.channels_last = channels_last
         super().__init__(
@@ -81,12 +90,21 @@ class ContinualDQNPolicy(DQNPolicy):
             self.network_name,
             self.observation_space,
             int(self.action_space.n),
-            task_gains=self.task_gains,
-            max_tasks=self.max_tasks,
+            **self._network_options(),
         ).to(self.device)
         if self.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
+
+    @property
+    def owns_parts(self) -> bool:
+        """Whether tasks own any part of the network, of which there are so many."""
+        return self.task_gains or self.task_layers.owns_layers
+
+    def begin(self, task: TaskId, after: TaskId) -> None:
+        """Prepares for ``task``, never met before, which follows the task ``after``."""
+        for network in (self.q_net, self.q_net_target):
+            network.begin(task, after)
 
     def task_of(self, observations: Tensor) -> Int64[Tensor, "B"]:
         """The current task, once for each of ``observations`` [B, ...]."""
@@ -108,6 +126,18 @@ class ContinualDQNPolicy(DQNPolicy):
             **self.optimizer_kwargs,
         )
 
+    def _network_options(self) -> dict[str, Any]:
+        """What is not asked for is not mentioned: not every network knows of it."""
+        options: dict[str, Any] = {
+            "task_gains": self.task_gains,
+            "max_tasks": self.max_tasks,
+        }
+        if self.task_layers.owns_layers:
+            options["task_layers"] = self.task_layers
+        if self.hidden_dropout:
+            options["hidden_dropout"] = self.hidden_dropout
+        return options
+
     def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> Tensor:
         assert isinstance(observation, Tensor)
         actions: Tensor = self.q_net(observation, self.task_of(observation)).argmax(1)
@@ -120,6 +150,8 @@ class ContinualDQNPolicy(DQNPolicy):
             "lr_schedule": self._dummy_schedule,
             "network": self.network_name,
             "task_gains": self.task_gains,
+            "task_layers": self.task_layers,
+            "hidden_dropout": self.hidden_dropout,
             "max_tasks": self.max_tasks,
             "channels_last": self.channels_last,
             "optimizer_class": self.optimizer_class,

@@ -1,6 +1,7 @@
 """Fully connected networks, parts of which each task may own."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from math import prod
 from typing import Literal, TypeAlias
@@ -9,7 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from clrl.continual.network import ContinualNetwork, TaskOwned
+from clrl.continual.network import ContinualNetwork
+from clrl.continual.task_layers import TaskLayers, applied
 from clrl.errors import ConfigError
 from clrl.types import NO_TASK, TaskId
 
@@ -36,47 +38,6 @@ def initialise(network: nn.Module, how: Initialisation) -> None:
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
-
-
-class TaskLinear(TaskOwned):
-    """A linear layer for each task.
-
-    Each task's is a module of its own, so that an optimiser with momentum leaves absent
-    tasks alone.
-    """
-
-    def __init__(self, features: int, outputs: int, tasks: int) -> None:
-        """Independent layers for ``tasks`` tasks."""
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(features, outputs) for _ in range(tasks))
-        self._outputs = outputs
-
-    def copy(self, source: TaskId, to: TaskId) -> None:
-        """Gives task ``to`` the weights and biases that ``source`` has now."""
-        self.layers[to].load_state_dict(self.layers[source].state_dict())
-
-    def forward(
-        self, x: Float[Tensor, "B F"], task: Int64[Tensor, "B"]
-    ) -> Float[Tensor, "B O"]:
-        """Each example through its own task's layer.
-
-        Raises:
-            ConfigError: An example is of no task, which has no layer.
-        """
-        present = torch.unique(task).tolist()
-        if NO_TASK in present:
-            raise ConfigError(
-                "each task owns this layer, got examples without a task; score them "
-                "under a label."
-            )
-        if len(present) == 1:
-            outputs: Tensor = self.layers[present[0]](x)
-            return outputs
-        outputs = x.new_empty(len(x), self._outputs)
-        for one in present:
-            rows = (task == one).nonzero()[:, 0]
-            outputs = outputs.index_copy(0, rows, self.layers[one](x[rows]))
-        return outputs
 
 
 class AllClasses(nn.Module):
@@ -123,10 +84,7 @@ class MLP(ContinualNetwork):
         input_dropout: float = 0.0,
         hidden_dropout: float = 0.0,
         initialisation: Initialisation = "fan_in",
-        task_input: bool = False,
-        task_hidden: bool = False,
-        task_head: bool = False,
-        task_layers_copied: bool = False,
+        task_layers: TaskLayers | None = None,
         max_tasks: int = 1,
         mask: nn.Module | None = None,
     ) -> None:
@@ -139,35 +97,24 @@ class MLP(ContinualNetwork):
             input_dropout: Probability that a pixel is zeroed in training.
             hidden_dropout: Probability that a hidden unit is zeroed in training.
             initialisation: How weights begin.
-            task_input: Whether each task owns its first layer.
-            task_hidden: Whether each task owns the layers between first and last.
-            task_head: Whether each task owns its last layer.
-            task_layers_copied: Whether a task's own layers begin as a copy of those of
-                the task before.
+            task_layers: Which layers each task owns; None: none.
             max_tasks: Tasks that may own layers.
             mask: Of the logits, by task; None: ``AllClasses``.
         """
         super().__init__()
         widths = [prod(image_shape), *hidden, n_outputs]
         last = len(widths) - 2
-        self.layers = nn.ModuleList()
-        for i, (features, outputs) in enumerate(pairwise(widths)):
-            owned = (
-                (task_input and i == 0)
-                or (task_hidden and 0 < i < last)
-                or (task_head and i == last)
+        self._task_layers = task_layers or TaskLayers()
+        self.layers = nn.ModuleList(
+            self._task_layers.layer(
+                i, last, partial(nn.Linear, features, outputs), max_tasks
             )
-            self.layers.append(
-                TaskLinear(features, outputs, max_tasks)
-                if owned
-                else nn.Linear(features, outputs)
-            )
+            for i, (features, outputs) in enumerate(pairwise(widths))
+        )
         self.input_dropout = nn.Dropout(input_dropout)
         self.hidden_dropout = nn.Dropout(hidden_dropout)
         self.mask = AllClasses() if mask is None else mask
-        owns_layers = any(isinstance(layer, TaskLinear) for layer in self.layers)
-        self._max_tasks = max_tasks if owns_layers else None
-        self._task_layers_copied = task_layers_copied
+        self._max_tasks = max_tasks if self._task_layers.owns_layers else None
         initialise(self, initialisation)
 
     def forward(self, inputs: Tensor, task: Int64[Tensor, "B"]) -> Float[Tensor, "B C"]:
@@ -186,7 +133,7 @@ class MLP(ContinualNetwork):
         self, embedding: Float[Tensor, "B F"], task: Int64[Tensor, "B"]
     ) -> Float[Tensor, "B C"]:
         """Logits for what the last hidden layer puts out."""
-        logits: Tensor = self.mask(_applied(self.layers[-1], embedding, task), task)
+        logits: Tensor = self.mask(applied(self.layers[-1], embedding, task), task)
         return logits
 
     def readout_parameters(self) -> frozenset[str]:
@@ -207,15 +154,12 @@ class MLP(ContinualNetwork):
         yield x
         *hidden, _ = self.layers
         for layer in hidden:
-            x = self.hidden_dropout(torch.relu(_applied(layer, x, task)))
+            x = self.hidden_dropout(torch.relu(applied(layer, x, task)))
             yield x
 
     def begin(self, task: TaskId, after: TaskId) -> None:
         """Prepares for ``task``, never met before, which follows the task ``after``."""
-        if self._task_layers_copied:
-            for layer in self.layers:
-                if isinstance(layer, TaskLinear):
-                    layer.copy(after, task)
+        self._task_layers.begin(self, task, after)
 
     def require_room(self, task: TaskId) -> None:
         """Checks that the network can serve ``task``, counted from 0.
@@ -229,8 +173,3 @@ class MLP(ContinualNetwork):
                 "(counted from 0); raise network.max_tasks, or let the recogniser make "
                 "fewer contexts."
             )
-
-
-def _applied(layer: nn.Module, x: Tensor, task: Tensor) -> Tensor:
-    outputs: Tensor = layer(x, task) if isinstance(layer, TaskLinear) else layer(x)
-    return outputs

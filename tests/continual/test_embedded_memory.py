@@ -6,6 +6,7 @@ from gymnasium import spaces
 
 from clrl.continual.methods import LearntEmbeddingRMA
 from clrl.continual.network import ContinualNetwork
+from clrl.continual.task_layers import TaskLayers
 from clrl.errors import ConfigError
 from clrl.rl.network import Architecture, QNetwork
 from clrl.supervised.network import MLP
@@ -112,7 +113,7 @@ def test_the_readout_of_the_last_activations_is_the_forward_pass(owned: bool) ->
     torch.manual_seed(0)
     space = spaces.Box(-1, 1, (3,))
     networks: list[ContinualNetwork] = [
-        MLP((3,), 4, (6, 5), task_head=owned, max_tasks=3),
+        MLP((3,), 4, (6, 5), task_layers=TaskLayers(task_head=owned), max_tasks=3),
         QNetwork(space, 4, Architecture(hidden=(6, 5)), task_gains=owned, max_tasks=3),
     ]
     batch = toy_batch((7, 3))._replace(task=torch.arange(7) % 3)

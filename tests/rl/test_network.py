@@ -6,6 +6,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from clrl.continual.task_layers import LayerPerTask, TaskLayers
 from clrl.errors import ConfigError
 from clrl.rl.network import (
     ARCHITECTURES,
@@ -185,3 +186,67 @@ def two_actions_only(
 def test_a_network_of_ones_own_is_named_by_its_import_path() -> None:
     network = build_network(f"{__name__}.two_actions_only", VECTORS, 2)
     assert network(torch.zeros(1, 3), torch.zeros(1, dtype=torch.int64)).shape == (1, 2)
+
+
+def with_own_layers(**own: bool) -> QNetwork:
+    torch.manual_seed(0)
+    return QNetwork(
+        SMALL_IMAGES,
+        5,
+        ARCHITECTURES["small"],
+        task_layers=TaskLayers(**own),
+        max_tasks=TASKS,
+    )
+
+
+@pytest.mark.parametrize("owned", ["task_input", "task_hidden", "task_head"])
+def test_each_example_goes_through_its_own_tasks_layers(owned: str) -> None:
+    network, x = with_own_layers(**{owned: True}), images(6)
+    task = torch.arange(6) % TASKS
+    together = network(x, task)
+    for n in range(6):
+        alone = network(x[n : n + 1], task[n : n + 1])
+        torch.testing.assert_close(together[n], alone[0])
+    other = network(x, (task + 1) % TASKS)
+    assert not torch.isclose(together, other).all(dim=1).any()
+
+
+@pytest.mark.parametrize(
+    ("own", "shared"),
+    [
+        ({}, {0, 1, 2, 3, 4}),
+        ({"task_input": True}, {1, 2, 3, 4}),
+        ({"task_hidden": True}, {0, 4}),
+        ({"task_head": True}, {0, 1, 2, 3}),
+        ({"task_input": True, "task_hidden": True, "task_head": True}, set()),
+    ],
+)
+def test_layers_that_tasks_own_are_not_shared(
+    own: dict[str, bool], shared: set[int]
+) -> None:
+    names = with_own_layers(**own).shared_parameters()
+    assert {int(name.split(".")[1]) for name in names} == shared
+
+
+def test_a_task_may_begin_with_the_layers_of_another() -> None:
+    network = with_own_layers(task_head=True, task_layers_copied=True)
+    network.begin(2, after=1)
+    head = network.layers[-1]
+    assert isinstance(head, LayerPerTask)
+    weights = [layer.weight for layer in head.layers]
+    assert torch.equal(weights[2], weights[1])  # type: ignore[arg-type]
+    assert not torch.equal(weights[0], weights[1])  # type: ignore[arg-type]
+
+
+def test_dropout_scales_what_it_leaves_of_hidden_layers_in_training_alone() -> None:
+    torch.manual_seed(0)
+    small = ARCHITECTURES["small"]
+    network = QNetwork(SMALL_IMAGES, 5, small, hidden_dropout=0.5)
+    x, task = images(2), torch.zeros(2, dtype=torch.int64)
+    first = network.activations(x, task)[0]
+    expected = torch.relu(network.layers[0](x.float() / 255))
+    assert bool(((first == 0) | (first == 2 * expected)).all())
+    dropped = ((first == 0) & (expected > 0)).sum() / (expected > 0).sum()
+    assert 0.45 < dropped < 0.55
+    network.eval()
+    assert torch.equal(network.activations(x, task)[0], expected)

@@ -1,11 +1,14 @@
 """A small made-up data set, and streams of it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from clrl.continual.task_layers import TaskLayers
 from clrl.supervised.data import Dataset, Examples
+from clrl.supervised.network import MLP
 from clrl.supervised.stream import TaskStream
 from clrl.supervised.streams import StreamConfig
 
@@ -27,6 +30,14 @@ def dataset(train: int = 24, test: int = 8, size: int = 6) -> Dataset:
         classes=CLASSES,
         md5s={},
     )
+
+
+def mlp(
+    shape: Sequence[int], outputs: int, hidden: Sequence[int], **changes: Any
+) -> MLP:
+    """A network; what tasks own is named among the changes."""
+    own = {name: changes.pop(name) for name in list(changes) if "task_" in name}
+    return MLP(shape, outputs, hidden, task_layers=TaskLayers(**own), **changes)
 
 
 def stream(config: StreamConfig, data: Dataset | None = None, **changes: Any) -> Any:

@@ -5,12 +5,13 @@ import torch
 from torch import nn
 
 from clrl.continual.importance import LogLikelihood, exact, mean_over_examples
+from clrl.continual.task_layers import LayerPerTask
 from clrl.errors import ConfigError
-from clrl.supervised.network import MLP, ClassMask, TaskLinear
+from clrl.supervised.network import MLP, ClassMask
 from clrl.supervised.objective import STATISTICS, CrossEntropy
 from clrl.supervised.stream import ExampleBatch
 
-from .small import examples
+from .small import examples, mlp
 
 TASKS = 2
 ALLOWED = torch.tensor([[True, True, False, False], [False, False, True, True]])
@@ -18,7 +19,7 @@ ALLOWED = torch.tensor([[True, True, False, False], [False, False, True, True]])
 
 def network(**changes: object) -> MLP:
     torch.manual_seed(0)
-    return MLP((6, 6), 4, (8, 7), max_tasks=TASKS, **changes)  # type: ignore[arg-type]
+    return mlp((6, 6), 4, (8, 7), max_tasks=TASKS, **changes)
 
 
 def batch(task: torch.Tensor | None = None) -> ExampleBatch:
@@ -88,7 +89,7 @@ def test_a_layer_of_an_absent_task_gets_no_gradient() -> None:
     net = network(task_head=True)
     CrossEntropy()(net, batch(torch.zeros(12, dtype=torch.long))).mean().backward()  # type: ignore[no-untyped-call]
     head = net.layers[-1]
-    assert isinstance(head, TaskLinear)
+    assert isinstance(head, LayerPerTask)
     used, unused = linear_layers(head.layers)
     assert used.weight.grad is not None
     assert unused.weight.grad is None

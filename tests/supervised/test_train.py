@@ -10,6 +10,7 @@ from torch import Tensor
 from clrl.continual.importance import UNLABELLED
 from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import EWC, Domain, Finetune, MethodConfig
+from clrl.continual.task_layers import LayerPerTask
 from clrl.errors import ConfigError, DivergenceError
 from clrl.metrics import Consolidated
 from clrl.recognition.recognisers import (
@@ -19,14 +20,13 @@ from clrl.recognition.recognisers import (
 )
 from clrl.supervised.data import DATASETS
 from clrl.supervised.evaluate import score_tasks
-from clrl.supervised.network import MLP, TaskLinear
 from clrl.supervised.objective import STATISTICS, CrossEntropy
 from clrl.supervised.stream import ExampleBatch, TaskStream
 from clrl.supervised.streams import Permutations
 from clrl.supervised.train import Memories, Trainer
 
 from ..fakes import ScriptedLabels, Taped, parameters_of
-from .small import as_set, stream, visit
+from .small import as_set, mlp, stream, visit
 
 
 class Diary:
@@ -66,7 +66,7 @@ def trainer_of(
 ) -> Trainer:
     torch.manual_seed(0)
     shape = made.dataset.train.images.shape[1:]
-    mlp = MLP(shape, made.n_outputs, (50,), **network)
+    net = mlp(shape, made.n_outputs, (50,), **network)
     domain = Domain[ExampleBatch](
         statistics=STATISTICS,
         batch_type=ExampleBatch,
@@ -76,8 +76,8 @@ def trainer_of(
     return Trainer(
         stream=made,
         learner=ContinualLearner(
-            network=mlp,
-            optimizer=torch.optim.SGD(mlp.parameters(), lr=learning_rate),
+            network=net,
+            optimizer=torch.optim.SGD(net.parameters(), lr=learning_rate),
             objective=CrossEntropy(),
             method=(method or Finetune()).build(domain),
         ),
@@ -254,7 +254,7 @@ class Starts(Diary):
 
     def _head(self, trainer: Trainer, task: int) -> Tensor:
         head = trainer.network.layers[-1]
-        assert isinstance(head, TaskLinear)
+        assert isinstance(head, LayerPerTask)
         weight: Tensor = head.layers[task].weight  # type: ignore[assignment]
         return weight.detach().clone()
 
