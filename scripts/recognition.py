@@ -42,10 +42,7 @@ SCORE_STEPS = 600
 HARD = "riverraid,krull,enduro,star_gunner,demon_attack"
 """Games that split, and two that look alike."""
 
-EIGHT = (
-    *("--sequence.num_envs", "8", "--sequence.visit_steps", "9_600"),
-    *("--recogniser.min_visit_steps", "1_000"),
-)
+EIGHT = ("--sequence.num_envs", "8", "--sequence.visit_steps", "48_000")
 SMALL = ("--sequence.frame_size", "42")
 """The frames of the trained agent."""
 
