@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from clrl.checks import check_at_least, check_positive
 from clrl.errors import ConfigError
-from clrl.recognition.image_contexts import Contexts, FlatContexts, TreeContexts
+from clrl.recognition.image_contexts import Contexts, FlatContexts
 from clrl.recognition.image_counts import GREY_LEVELS, CountedImages
 from clrl.recognition.image_recogniser import ImageRecogniser
 from clrl.recognition.protocol import TaskRecogniser
@@ -16,6 +16,7 @@ from clrl.recognition.recognisers import (
     OracleRecogniser,
     RecogniserConfig,
 )
+from clrl.recognition.tree_contexts import TreeContexts
 from clrl.types import TaskId
 
 

@@ -4,10 +4,9 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from clrl.recognition.density import PixelDirichlet
-from clrl.recognition.forget_me_not import ForgetMeNot
-from clrl.recognition.model_pool import ContextPool
 from clrl.recognition.pixel_model import expected_screen, grey_bins
 from clrl.recognition.sampling import FrameSampling
+from clrl.recognition.tree_contexts import TreeContexts
 from clrl.recognition.visits import Visits
 from clrl.types import TaskId
 
@@ -44,18 +43,7 @@ class ScreenForgetMeNot:
         min_visit_steps: int = 0,
     ) -> None:
         self._density = PixelDirichlet(bins, prior)
-        self._process = ForgetMeNot(
-            ContextPool(
-                self._density,
-                capacity=max_contexts,
-                new_context_length=segment_updates,
-            ),
-            min_segment=segment_updates,
-            # A frame is worth thousands of nats: what is this far behind stays behind.
-            hopeless_nats=500.0,
-            # Unlike the paper: a segment that straddles a switch teaches nothing.
-            min_whole_probability=0.5,
-        )
+        self._contexts = TreeContexts(self._density, max_contexts, segment_updates)
         self._sampling = FrameSampling(update_period_steps)
         self._debounce_updates = debounce_updates
         self._visits = Visits(min_visit_steps)
@@ -71,7 +59,7 @@ class ScreenForgetMeNot:
     @property
     def posterior(self) -> Float64[np.ndarray, "C"]:
         """The probability of each context after the last update, unknown ones last."""
-        return self._visits.pooled(self._process.posterior()[0])
+        return self._visits.pooled(self._contexts.posterior)
 
     def observe(self, observation: UInt8[np.ndarray, "N H W"]) -> TaskId:
         """The label after the newest frame of each environment.
@@ -80,14 +68,14 @@ class ScreenForgetMeNot:
             ValueError: If the frames are neither 84x84 nor 42x42.
         """
         for frame in self._sampling.take(observation):
-            self._process.update(grey_bins(frame[None], self._density.bins))
-            self._follow(int(np.argmax(self._process.posterior()[0])))
+            self._contexts.update(grey_bins(frame, self._density.bins))
+            self._follow(int(np.argmax(self._contexts.posterior)))
         return self._visits.follow(self._screen)
 
     def _follow(self, winner: int) -> None:
         self._wins = self._wins + 1 if winner == self._candidate else 1
         self._candidate = winner
-        is_known = winner < self._process.pool.identities_given[0]
+        is_known = winner < len(self._contexts.models)
         if is_known and self._wins > self._debounce_updates:
             self._screen = winner
 
@@ -96,28 +84,22 @@ class ScreenForgetMeNot:
 
         Frames are taken as ``observe`` takes them.
         """
-        candidates = self._process.pool.candidates
+        models = self._contexts.models
         nothing = np.zeros((1, self._density.statistics), self._density.dtype)
-        log_likelihood = np.zeros(candidates.log_prior.shape[1])
+        log_likelihood = np.zeros(len(models))
         for frame in self._sampling.of(observations):
             binned = grey_bins(frame[None], self._density.bins)
             log_likelihood += self._density.log_predictive(
-                candidates.models, nothing, binned
+                models[None], nothing, binned
             )[0]
-        known = np.flatnonzero(candidates.identities[0] >= 0)
-        of_screens = np.full(len(known), -np.inf)
-        of_screens[candidates.identities[0, known]] = log_likelihood[known]
-        return self._visits.best(of_screens)
+        return self._visits.best(log_likelihood)
 
     def expected_screens(self) -> Float64[np.ndarray, "C 42 42"]:
         """What each context expects to see: mean grey levels, 0 to 255.
 
         Before the first context is learnt, what the untrained model expects.
         """
-        candidates = self._process.pool.candidates
-        known = np.flatnonzero(candidates.identities[0] >= 0)
-        counts = np.zeros((len(known), candidates.models.shape[2] - 1), np.int64)
-        counts[candidates.identities[0, known]] = candidates.models[0, known, :-1]
+        counts = self._contexts.models[:, :-1]
         return np.stack(
             [
                 expected_screen(of_context, self._density.bins, self._density.prior)
@@ -135,7 +117,7 @@ class ScreenForgetMeNot:
             self._wins,
         ]
         return (
-            self._process.state_dict()
+            self._contexts.state_dict()
             | self._visits.state_dict()
             | {"progress": np.array(progress, np.int64)}
         )
@@ -146,7 +128,7 @@ class ScreenForgetMeNot:
         Raises:
             CheckpointError: If the state was saved with another number of bins.
         """
-        self._process.load_state_dict(state)
+        self._contexts.load_state_dict(state)
         steps, used, screen, candidate, wins = state["progress"].tolist()
         self._sampling.steps, self._sampling.used = steps, used
         self._screen, self._candidate, self._wins = screen, candidate, wins

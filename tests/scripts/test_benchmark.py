@@ -67,7 +67,6 @@ def run(folder: Path, *more: str) -> dict[str, Any]:
         ],
         cwd=ROOT,
         check=True,
-        capture_output=True,
         timeout=240,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
