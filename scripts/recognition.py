@@ -190,7 +190,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--recognisers", nargs="+", choices=list(RECOGNISERS), default=["flat_fmn"]
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--agent", type=Path, help="run whose agent plays the cases trained_...")
+    parser.add_argument(
+        "--agent", type=Path, help="run whose agent plays the cases trained_..."
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--scores", action="store_true", help="of the agent")
     parser.add_argument("--page", action="store_true")
