@@ -165,3 +165,15 @@ def test_a_state_with_other_bins_is_refused() -> None:
 def test_frames_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"84x84 or 42x42.*got 64x80"):
         recogniser().observe(np.zeros((1, 64, 80), np.uint8))
+
+
+@pytest.mark.parametrize("steps_before", [12, 13, 15, 16, 24, 31, 32])
+def test_a_new_game_is_noticed_with_its_first_whole_segment(steps_before: int) -> None:
+    """Also where a long segment of the tree begins with it: at multiples of 8."""
+    fmn = recogniser(debounce_updates=1)
+    labels(fmn, play(game=0, steps=steps_before))
+    seen = labels(fmn, play(game=1, steps=60))
+    wait = -steps_before % MIN_SEGMENT  # until a segment begins
+    noticed = seen.index(1)
+    assert noticed <= wait + MIN_SEGMENT
+    assert set(seen[noticed:]) == {1}
