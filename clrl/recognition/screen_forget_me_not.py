@@ -75,7 +75,7 @@ class ScreenForgetMeNot:
     def _follow(self, winner: int) -> None:
         self._wins = self._wins + 1 if winner == self._candidate else 1
         self._candidate = winner
-        is_known = winner < len(self._contexts.models)
+        is_known = winner < len(self._contexts)
         if is_known and self._wins > self._debounce_updates:
             self._screen = winner
 

@@ -40,6 +40,10 @@ class TreeContexts:
         self._posterior = np.array([1.0])
         self._first_contexts: dict[int, int] = {}  # by the start of an open segment
 
+    def __len__(self) -> int:
+        """The number of contexts."""
+        return int(self._process.pool.identities_given[0])
+
     @property
     def models(self) -> Shaped[np.ndarray, "C S"]:
         """What each context has learnt."""
@@ -54,14 +58,14 @@ class TreeContexts:
 
     def update(self, window: Shaped[np.ndarray, "*observation"]) -> None:
         """Adds the window to the tree."""
-        known = len(self.models)
+        known = len(self)
         self._process.update(window[None])
         posterior = np.zeros(known + 1)
         for segment, part in self._process.posteriors():
             posterior[:-1] += part[0, :-1]
             posterior[self._first_contexts.get(segment.start, -1)] += part[0, -1]
         self._process.close()
-        is_new = len(self.models) > known
+        is_new = len(self) > known
         # What was unknown is the new context.
         self._posterior = np.append(posterior, np.zeros(int(is_new)))
         if self._process.tree.observations % self._segment_windows == 0:
@@ -69,7 +73,7 @@ class TreeContexts:
 
     def _remember(self, context: int) -> None:
         """Notes to which context the windows of a shortest segment were given."""
-        if context < len(self.models):
+        if context < len(self):
             start = self._process.tree.observations - self._segment_windows
             self._first_contexts[start] = context
         open_starts = {segment.start for segment in self._process.tree.segments}
