@@ -19,7 +19,7 @@ from clrl.config_library import find_config
 from clrl.progress import SilentListener
 from clrl.recognise_supervised import recognise
 
-RESULTS = Path("docs/results/recognition")
+RESULTS = Path("docs/results/recognition_images")
 CONFIG = "mnist/gem_inferred"
 
 ROTATIONS = ["--stream", "rotations", "--stream.tasks", "20"]
@@ -67,7 +67,7 @@ def run_case(
         "examples_by_task_and_label": stream.contingency().tolist(),
     }
     results.mkdir(parents=True, exist_ok=True)
-    path = results / f"images-{case}-{recogniser}-seed{seed}.json"
+    path = results / f"{case}-{recogniser}-seed{seed}.json"
     path.write_text(json.dumps(result) + "\n", encoding="utf-8")
     return path
 

@@ -109,3 +109,11 @@ def test_an_unknown_case_is_refused() -> None:
     failed = subprocess.run(command, cwd=ROOT, check=False, capture_output=True)
     assert failed.returncode == 2
     assert b"unknown cases ['easy']; known are one_environment" in failed.stderr
+
+
+def test_the_results_in_the_repository_make_the_page(tmp_path: Path) -> None:
+    ours = (ROOT / page.PAGE).read_text(encoding="utf-8")
+    anew = tmp_path / "page.md"
+    anew.write_text(ours, encoding="utf-8")
+    page.write_page(ROOT / "docs" / "results" / "recognition", anew)
+    assert anew.read_text(encoding="utf-8") == ours

@@ -15,7 +15,7 @@ def test_a_case_leaves_its_measures(tmp_path: Path) -> None:
     command += ["--training.examples_per_task=40"]
     subprocess.run(command, cwd=ROOT, check=True)
     (path,) = tmp_path.iterdir()
-    assert path.name == "images-permutations_return-fmn-seed3.json"
+    assert path.name == "permutations_return-fmn-seed3.json"
     result = json.loads(path.read_text())
     assert result["examples"] == 3 * 3 * 40
     assert result["measures"]["adjusted_rand_index"] == 1
