@@ -3,8 +3,13 @@
 import shutil
 
 import pytest
+from hypothesis import settings
 
 CHROMIUM = "chromium"
+
+# A property holds however busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(

@@ -109,7 +109,7 @@ def test_a_parameter_without_influence_has_importance_zero() -> None:
     assert not got["never_used.weight"].any()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(cuts=st.sets(st.integers(1, 10)))
 def test_importance_does_not_depend_on_the_batch_size(cuts: set[int]) -> None:
     batch = toy_batch(IMAGES)

@@ -50,7 +50,7 @@ def is_intact(batch: ToyBatch) -> bool:
 sizes = st.lists(st.integers(1, 12), min_size=1, max_size=8)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(sizes, st.integers(1, 9))
 def test_a_ring_holds_the_last_examples_whole(counts: list[int], capacity: int) -> None:
     memory = ExampleMemory(ToyBatch, capacity, latest)
@@ -64,7 +64,7 @@ def test_a_ring_holds_the_last_examples_whole(counts: list[int], capacity: int) 
         assert is_intact(held)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(sizes, st.integers(1, 9), st.integers(0, 99))
 def test_a_reservoir_is_algorithm_r_one_by_one(
     counts: list[int], capacity: int, seed: int

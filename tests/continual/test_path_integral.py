@@ -117,7 +117,7 @@ def test_a_parameter_that_the_loss_does_not_reach_contributes_nothing() -> None:
 finite = st.floats(-5, 5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(finite, finite, st.floats(1e-3, 1))
 def test_importance_is_at_least_zero_and_at_most_omega_over_xi(
     omega: float, moved: float, damping: float

@@ -94,7 +94,7 @@ visits_of_tasks = st.lists(st.integers(0, 4), max_size=12)
 strengths = st.floats(0, 1e4)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(strengths, visits_of_tasks, st.integers(0, 4), st.booleans(), st.integers(0, 99))
 def test_per_task_penalty_is_the_literal_double_sum(
     strength: float, visits: list[TaskId], current: TaskId, own: bool, seed: int
@@ -105,7 +105,7 @@ def test_per_task_penalty_is_the_literal_double_sum(
     assert_is_literal_sum(penalty, strength, active, current)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(strengths, visits_of_tasks, st.floats(0, 1), st.integers(0, 99))
 def test_online_penalty_has_the_closed_form_of_its_decay(
     strength: float, visits: list[TaskId], decay: float, seed: int
@@ -126,7 +126,7 @@ def test_online_penalty_has_the_closed_form_of_its_decay(
     assert_is_literal_sum(penalty, strength, active, task=0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(strengths, visits_of_tasks, st.integers(0, 99))
 def test_the_largest_curvature_is_that_of_the_gradient_in_a_new_task(
     strength: float, visits: list[TaskId], seed: int
@@ -293,7 +293,7 @@ def test_the_sum_does_not_depend_on_the_order_of_the_parameters(seed: int) -> No
     [PerTaskAnchors, lambda: OnlineAnchor(0.9)],
     ids=["per task", "online"],
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(before=visits_of_tasks, after=visits_of_tasks, seed=st.integers(0, 99))
 def test_a_penalty_that_was_saved_continues_to_the_same_bits(
     make: Callable[[], Anchors], before: list[TaskId], after: list[TaskId], seed: int

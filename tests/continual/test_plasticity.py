@@ -38,7 +38,7 @@ def dormant_one_by_one(activations: Tensor, threshold: float) -> list[bool]:
     return [a == 0 if mean == 0 else a / mean <= threshold for a in activity]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.integers(0, 999),
     st.sampled_from([(5, 7), (3, 6, 2, 4)]),
@@ -65,7 +65,7 @@ def test_dormancy_does_not_depend_on_the_scale_of_a_layer() -> None:
     assert torch.equal(is_dormant(layer), is_dormant(1000 * layer))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.floats(0.01, 100.0), min_size=1, max_size=6),
     st.sampled_from([0.005, 0.01, 0.3]),

@@ -27,7 +27,7 @@ def problem(K: int, P: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(P, generator=g, dtype=torch.float64), past
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(tasks, parameters, seeds, st.sampled_from([0.0, 0.1, MARGIN]))
 def test_the_dual_satisfies_its_optimality_conditions(
     K: int, P: int, seed: int, margin: float
@@ -42,7 +42,7 @@ def test_the_dual_satisfies_its_optimality_conditions(
     assert np.abs((v - margin) * slope).max() <= 1e-9 * scale * (1 + v.max())
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(1, 5), st.integers(2, 20), st.integers(0, 200))
 def test_the_dual_is_that_of_a_general_solver(K: int, P: int, seed: int) -> None:
     gradient, past = problem(K, P, seed)
@@ -63,7 +63,7 @@ def test_the_dual_is_that_of_a_general_solver(K: int, P: int, seed: int) -> None
     assert value == pytest.approx(found.fun, rel=1e-4, abs=1e-4)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(tasks, parameters, seeds, st.sampled_from([0.0, MARGIN]))
 def test_the_dual_is_that_of_quadprog(K: int, P: int, seed: int, margin: float) -> None:
     """The solver of the authors' code, which is GPL and only for this test."""
@@ -77,7 +77,7 @@ def test_the_dual_is_that_of_quadprog(K: int, P: int, seed: int, margin: float) 
     np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(tasks, st.integers(20, 40), seeds, st.sampled_from([0.0, MARGIN]))
 def test_what_gem_applies_opposes_no_past_gradient(
     K: int, P: int, seed: int, margin: float
@@ -109,7 +109,7 @@ def test_the_margin_adds_at_least_its_share_of_every_past_gradient() -> None:
     torch.testing.assert_close(z, torch.tensor([0.0, 1.0, 0.0]), rtol=0, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(1, 30), seeds)
 def test_agem_takes_away_what_opposes_the_reference_and_nothing_else(
     P: int, seed: int

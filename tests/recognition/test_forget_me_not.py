@@ -68,7 +68,7 @@ def process(capacity: int = 3, sequences: int = 1) -> ForgetMeNot:
     return ForgetMeNot(pool, min_segment=8)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 1000), tosses=st.integers(0, 80))
 def test_the_predictive_sums_to_one_and_is_what_update_returns(
     seed: int, tosses: int
@@ -138,7 +138,7 @@ def test_giving_up_hopeless_models_changes_no_prediction_that_matters() -> None:
     assert quick.pool.identities_given[0] == 3
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(split=st.integers(0, 70), seed=st.integers(0, 100))
 def test_a_saved_process_goes_on_as_if_never_interrupted(split: int, seed: int) -> None:
     outcomes = toss(2, 70, seed).outcomes

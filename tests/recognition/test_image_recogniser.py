@@ -169,7 +169,7 @@ def test_recognise_says_the_best_known_context_and_changes_nothing(
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     split=st.integers(0, 60),
     size=st.integers(1, 12),

@@ -57,14 +57,14 @@ def test_the_partitions_are_all_there() -> None:
     assert counts == [1, 2, 5, 26, 677]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(bits=bits_up_to_16)
 def test_a_fixed_tree_agrees_with_enumerating_all_partitions(bits: list[int]) -> None:
     found = math.exp(-log_loss(binary_tree(height=4), bits))
     assert math.isclose(found, ptw_by_enumeration(bits, 4), rel_tol=1e-9)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(bits=bits_up_to_16)
 def test_a_growing_tree_predicts_as_the_smallest_that_spans_the_stream(
     bits: list[int],
@@ -78,7 +78,7 @@ def test_a_growing_tree_predicts_as_the_smallest_that_spans_the_stream(
         assert math.isclose(found, expected, rel_tol=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(bits=st.lists(st.integers(0, 1), max_size=70), height=st.integers(0, 3))
 def test_the_predictive_sums_to_one_and_is_what_update_returns(
     bits: list[int], height: int

@@ -130,7 +130,7 @@ def test_recognise_says_the_best_known_context_and_changes_nothing() -> None:
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     split=st.integers(0, 60),
     debounce_updates=st.integers(0, 2),

@@ -59,7 +59,7 @@ def test_equal_q_values_do_not_divide_by_zero() -> None:
     assert [length for _, length in bar_lengths(frame)] == [1, 1, 1]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(length=st.integers(2, 9), seen=st.integers(1, 300))
 def test_a_strip_is_evenly_spaced_over_all_that_was_seen(
     length: int, seen: int

@@ -77,7 +77,7 @@ def fill(
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rules=st.builds(
         Rules,

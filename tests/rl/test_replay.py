@@ -122,7 +122,7 @@ def play(
 chances = st.sampled_from([0.0, 0.05, 0.4])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     rules=st.builds(
         Rules,

@@ -29,7 +29,7 @@ KINDS: list[StreamConfig] = [
 ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     config=st.sampled_from(KINDS),
     batch_size=st.integers(1, 30),
