@@ -11,6 +11,14 @@ def check_at_least(name: str, value: float, least: float) -> None:
         raise ConfigError(f"{name} must be at least {least}, got {value}; raise it.")
 
 
+def check_between(name: str, value: float, least: float, most: float) -> None:
+    """Raises ConfigError unless ``value`` is from ``least`` to ``most``."""
+    if not least <= value <= most:
+        raise ConfigError(
+            f"{name} must be from {least} to {most}, got {value}; change it."
+        )
+
+
 def check_positive(name: str, value: float) -> None:
     """Raises ConfigError unless ``value`` is positive and finite."""
     if not (value > 0 and math.isfinite(value)):

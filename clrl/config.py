@@ -13,10 +13,7 @@ from clrl.checks import check_at_least, check_positive, check_share
 from clrl.config_common import CommonConfig
 from clrl.continual.task_layers import TaskLayers
 from clrl.errors import ConfigError, unknown_name
-from clrl.recognition.recognisers import (
-    FlatForgetMeNotRecogniser,
-    ForgetMeNotRecogniser,
-)
+from clrl.recognition.recognisers import ScreenRecogniserConfig
 from clrl.records import Labelling
 from clrl.rl.network import ARCHITECTURES
 from clrl.summary import Measure
@@ -268,17 +265,12 @@ class RunConfig(CommonConfig):
             )
         self.method.check_tasks(len(self.games))
         self._check_visits_are_long_enough()
-        if self.network.owns_layers and "no_label" in self.evaluation.also_under:
-            raise ConfigError(
-                "without a label no layer that a task owns can be chosen, got no_label "
-                "in evaluation.also_under; leave it out."
-            )
+        if "no_label" in self.evaluation.also_under:
+            self.network.refuse_no_label("evaluation.also_under")
 
     def _check_visits_are_long_enough(self) -> None:
         recogniser = self.recogniser
-        if not isinstance(
-            recogniser, FlatForgetMeNotRecogniser | ForgetMeNotRecogniser
-        ):
+        if not isinstance(recogniser, ScreenRecogniserConfig):
             return
         steps_of_each = self.sequence.visit_steps // self.sequence.num_envs
         if recogniser.min_visit_steps > steps_of_each:

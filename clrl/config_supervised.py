@@ -21,11 +21,7 @@ from clrl.continual.methods import (
 from clrl.continual.task_layers import TaskLayers
 from clrl.errors import ConfigError, unknown_name
 from clrl.recognition.image_recognisers import ImageRecogniserConfig
-from clrl.recognition.recognisers import (
-    FlatForgetMeNotRecogniser,
-    ForgetMeNotRecogniser,
-    OracleRecogniser,
-)
+from clrl.recognition.recognisers import OracleRecogniser, ScreenRecogniserConfig
 from clrl.records import Labelling
 from clrl.summary import Measure
 from clrl.supervised.data import DATASETS
@@ -182,22 +178,16 @@ class SupervisedRunConfig(CommonConfig):
                 "which one it is in, got another recogniser; set recogniser to oracle, "
                 "or stream.scenario to domain or class."
             )
-        if isinstance(
-            self.recogniser, FlatForgetMeNotRecogniser | ForgetMeNotRecogniser
-        ):
+        if isinstance(self.recogniser, ScreenRecogniserConfig):
             raise ConfigError(
                 "the recogniser models the screens of games, got the images of "
                 f"{self.dataset}; take one of clrl.recognition.image_recognisers."
             )
         self._check_importance_needs_no_labels(is_told)
-        owns_layers = self.network.owns_layers
-        if owns_layers and "no_label" in self.also_under:
-            raise ConfigError(
-                "without a label there is no network where tasks own layers, got "
-                "no_label in also_under; leave it out."
-            )
+        if "no_label" in self.also_under:
+            self.network.refuse_no_label("also_under")
         self._check_contexts_have_room()
-        if is_told and owns_layers and tasks > self.network.max_tasks:
+        if is_told and self.network.owns_layers and tasks > self.network.max_tasks:
             raise ConfigError(
                 f"network.max_tasks must be at least {tasks}, the number of tasks, got "
                 f"{self.network.max_tasks}; raise it."

@@ -24,8 +24,9 @@ from clrl.records import RandomPolicy, read_records
 from clrl.report.perturbation import NoiseCurve, Perturbation, write_perturbation
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.evaluate import Evaluator
-from clrl.run import make_evaluator, saved_agent
+from clrl.run_agent import saved_agent
 from clrl.run_directory import RunDirectory
+from clrl.run_games import make_evaluator
 from clrl.seeding import stream_number
 from clrl.types import Parameters
 

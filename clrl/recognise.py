@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Int64, Shaped
 
-from clrl import config_file, run
+from clrl import config_file
 from clrl.config import RunConfig, check_games
 from clrl.progress import Listener, Status
 from clrl.recognise_recording import Recording
@@ -17,7 +17,9 @@ from clrl.report.recognition import RecognisedStream
 from clrl.rl.atari import PROTOCOLS
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.game_sequence import GameSequence, distinct_games
+from clrl.run_agent import load, make_agent
 from clrl.run_directory import RunDirectory
+from clrl.run_games import make_sequence, make_visits
 
 RELABEL_CALLS = 16
 """An agent that plays asks this often, in vector steps, under which task to act."""
@@ -104,7 +106,7 @@ def recognise_each(
         CheckpointError: As for ``recognise``.
     """
     played = configs[0]
-    with closing(run.make_sequence(played)) as sequence:
+    with closing(make_sequence(played)) as sequence:
         policy = _policy(played, sequence, agent_run)
         recordings = [
             Recording(
@@ -141,11 +143,11 @@ def _policy(
         assert isinstance(sequence.action_space, spaces.Discrete)
         return RandomPolicy(int(sequence.action_space.n), config.seed)
     trained = config_file.read_game_config(agent_run.config)
-    agent = run.make_agent(trained, sequence)
-    run.load(agent, agent_run)
+    agent = make_agent(trained, sequence)
+    load(agent, agent_run)
     if isinstance(agent.recogniser, Oracle):
         # Its tasks are the games in the order in which the agent met them.
-        met = distinct_games(run.make_visits(trained))
+        met = distinct_games(make_visits(trained))
         check_games(config.games, met)
         agent.recogniser = Oracle(lambda: met.index(sequence.current_game))
     return AgentPolicy(agent, config.evaluation.exploration_eps, config.seed)

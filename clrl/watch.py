@@ -11,8 +11,9 @@ from clrl.progress import Listener
 from clrl.rl.atari import ACTION_NAMES, PROTOCOLS, AtariGame
 from clrl.rl.evaluate import under_label
 from clrl.rl.play import play, write_video
-from clrl.run import game_maker, make_evaluator, saved_agent
+from clrl.run_agent import saved_agent
 from clrl.run_directory import RunDirectory
+from clrl.run_games import game_maker, make_evaluator
 
 EMULATOR_FRAMES_PER_SECOND = 60
 """At which people play."""

@@ -25,13 +25,15 @@ from typing import Any
 
 from recognition_page import AGENT, write_page
 
-from clrl import config_file, run
+from clrl import config_file
 from clrl.config_library import find_config
 from clrl.evaluation.recognition import false_switches
 from clrl.progress import SilentListener
 from clrl.recognise import recognise_each
 from clrl.report.recognition import RecognisedStream
+from clrl.run_agent import saved_agent
 from clrl.run_directory import RunDirectory
+from clrl.run_games import make_evaluator
 
 CONFIG = "atari/games19"
 RESULTS = Path("docs/results/recognition")
@@ -155,8 +157,8 @@ def scores_of(agent_run: RunDirectory) -> dict[str, Any]:
     config = config_file.read_game_config(agent_run.config)
     evaluation = dataclasses.replace(config.evaluation, max_episode_steps=SCORE_STEPS)
     config = dataclasses.replace(config, evaluation=evaluation)
-    evaluator = run.make_evaluator(config, SCORE_EPISODES)
-    with run.saved_agent(config, agent_run) as (agent, _):
+    evaluator = make_evaluator(config, SCORE_EPISODES)
+    with saved_agent(config, agent_run) as (agent, _):
         games = {
             score.game: {
                 "agent": statistics.fmean(score.returns),

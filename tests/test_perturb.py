@@ -20,7 +20,9 @@ from clrl.perturb import perturb
 from clrl.progress import SilentListener
 from clrl.report.page import write_report
 from clrl.report.perturbation import Perturbation, read_perturbation
+from clrl.run_agent import make_agent, save, saved_agent
 from clrl.run_directory import RunDirectory
+from clrl.run_games import make_sequence
 
 from .report.page_reader import PageReader
 from .run_files import new_directory
@@ -67,7 +69,7 @@ def test_noise_too_small_to_matter_leaves_the_score_as_it_was(
 def test_noise_reaches_the_q_values_and_is_gone_afterwards(
     trained: RunDirectory,
 ) -> None:
-    with run.saved_agent(TINY, trained) as (agent, sequence):
+    with saved_agent(TINY, trained) as (agent, sequence):
         seen = sequence.reset()
         assert isinstance(seen, np.ndarray)
         penalty = agent.learner.method.penalty
@@ -156,8 +158,8 @@ def test_a_wrong_request_is_refused(
 def test_a_method_without_importance_is_refused(tmp_path: Path) -> None:
     config = dataclasses.replace(TINY, method=Finetune())
     directory = new_directory(tmp_path, config)
-    sequence = run.make_sequence(config)
-    run.save(run.make_agent(config, sequence), directory)
+    sequence = make_sequence(config)
+    save(make_agent(config, sequence), directory)
     sequence.close()
     with pytest.raises(ConfigError, match=r"how much each weight matters.*finetune"):
         play_with_noise(directory)

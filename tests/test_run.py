@@ -28,7 +28,9 @@ from clrl.recognition.recognisers import (
     OneTaskRecogniser,
     OracleRecogniser,
 )
+from clrl.run_agent import check_memory
 from clrl.run_directory import RunDirectory
+from clrl.run_games import make_visits
 
 from .fakes import InterruptingListener, Remembering
 from .run_files import new_directory, recorded
@@ -416,10 +418,10 @@ def test_a_memory_that_just_fits_is_allowed() -> None:
     for share, fits in ((1.001, True), (0.999, False)):
         agent = dataclasses.replace(TINY.agent, replay_gib=share * needed / 2**30)
         if fits:
-            run.check_memory(changed(agent=agent))
+            check_memory(changed(agent=agent))
         else:
             with pytest.raises(MemoryBudgetError):
-                run.check_memory(changed(agent=agent))
+                check_memory(changed(agent=agent))
 
 
 def test_compressed_memories_are_taken_for_two_sevenths_of_raw_ones() -> None:
@@ -429,17 +431,17 @@ def test_compressed_memories_are_taken_for_two_sevenths_of_raw_ones() -> None:
             TINY.agent, replay_frames="lz4", replay_gib=share * needed / 2**30
         )
         if fits:
-            run.check_memory(changed(agent=agent))
+            check_memory(changed(agent=agent))
         else:
             with pytest.raises(MemoryBudgetError):
-                run.check_memory(changed(agent=agent))
+                check_memory(changed(agent=agent))
 
 
 def test_visits_follow_the_config() -> None:
-    assert [v.game for v in run.make_visits(TINY)] == ["pong", "breakout"]
+    assert [v.game for v in make_visits(TINY)] == ["pong", "breakout"]
     random = changed(
         sequence=dataclasses.replace(TINY.sequence, order="random", visits_per_game=3)
     )
-    visits = run.make_visits(random)
-    assert visits == run.make_visits(random)
+    visits = make_visits(random)
+    assert visits == make_visits(random)
     assert sorted(v.game for v in visits) == ["breakout"] * 3 + ["pong"] * 3

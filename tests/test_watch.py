@@ -9,13 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from clrl import run
 from clrl.cli import main
 from clrl.errors import CheckpointError, ConfigError
 from clrl.progress import SilentListener
 from clrl.rl.atari import ACTION_NAMES, PROTOCOLS, AtariGame, AtariProtocol
 from clrl.rl.play import play
+from clrl.run_agent import make_agent, save
 from clrl.run_directory import RunDirectory
+from clrl.run_games import make_sequence
 from clrl.watch import watch
 
 from .run_files import new_directory
@@ -27,8 +28,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A run with an agent, though one that has learnt nothing."""
     directory = new_directory(tmp_path_factory.mktemp("runs"), TINY)
     torch.manual_seed(0)
-    sequence = run.make_sequence(TINY)
-    run.save(run.make_agent(TINY, sequence), directory)
+    sequence = make_sequence(TINY)
+    save(make_agent(TINY, sequence), directory)
     sequence.close()
     return directory
 
@@ -110,8 +111,8 @@ def test_a_run_without_an_agent_cannot_be_watched(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rules", PROTOCOLS.values(), ids=list(PROTOCOLS))
 def test_what_is_shown_is_what_is_played(rules: AtariProtocol) -> None:
     """Lost lives end no episode, and scores are those of the actions shown."""
-    sequence = run.make_sequence(TINY)
-    agent = run.make_agent(TINY, sequence)
+    sequence = make_sequence(TINY)
+    agent = make_agent(TINY, sequence)
     sequence.close()
     played = AtariGame("breakout", 1, rules, frame_size=42)
     shown = AtariGame("breakout", 1, rules, full_colour=True)

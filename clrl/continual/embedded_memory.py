@@ -80,7 +80,7 @@ class EmbeddedMemory(Generic[B]):
         if not self._readout:
             raise ConfigError(
                 "a learnt embedding is what the last hidden layer puts out, got a "
-                "network that shows none; give it a hidden layer, or use rma."
+                "network that shows none; give it a hidden layer, or use rma_per_task."
             )
         others = [other for other in self._memories.tasks if other != task]
         if not others:

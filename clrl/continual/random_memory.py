@@ -1,4 +1,4 @@
-"""Rehearsal from a memory most of which may not have been written to.
+"""Rehearsal of random rows of a memory that may not be full.
 
 Source: the code of random memory adaptation (github.com/Zeta36), which is its only
 description.
@@ -18,7 +18,7 @@ from clrl.types import B, Parameters, TaskId
 
 
 class RandomMemoryAdaptation(Generic[B]):
-    """Rehearses what a draw from all rows of the memory hits, written or not.
+    """Rehearses what a random draw from the rows of one memory hits.
 
     In the published code a row that was never written is an example without a label: it
     has no gradient, but counts in the mean. Here it is left out of the batch, and
@@ -29,13 +29,20 @@ class RandomMemoryAdaptation(Generic[B]):
         draws: Rows drawn at each update, without replacement, at least 1.
         write_every_updates: Every so many updates the batch is kept, after it was
             trained on, from the first on; at least 1.
+        draws_empty_rows: Whether a draw is from all rows, as published, or from those
+            that were written to.
 
     Raises:
         ConfigError: If ``draws`` or ``write_every_updates`` is below 1.
     """
 
     def __init__(
-        self, memories: ExampleMemories[B], *, draws: int, write_every_updates: int
+        self,
+        memories: ExampleMemories[B],
+        *,
+        draws: int,
+        write_every_updates: int,
+        draws_empty_rows: bool,
     ) -> None:
         for name, value in (
             ("draws", draws),
@@ -47,6 +54,7 @@ class RandomMemoryAdaptation(Generic[B]):
         self._memories = memories
         self._draws = draws
         self._write_every_updates = write_every_updates
+        self._draws_empty_rows = draws_empty_rows
         self._updates = 0
 
     def __call__(self, batch: B, task: TaskId) -> B:
@@ -54,13 +62,19 @@ class RandomMemoryAdaptation(Generic[B]):
 
         Sets ``written_share``, the share of written examples in batch and draw.
         """
-        rehearsed = self._memories.sample_rows(self._draws)
+        rehearsed = self._drawn()
         if self._updates % self._write_every_updates == 0:
             self._memories.add(batch, task)
         self._updates += 1
         trained = concatenated([batch, *rehearsed])
         self.written_share = len(trained.task) / (len(batch.task) + self._draws)
         return trained
+
+    def _drawn(self) -> list[B]:
+        if self._draws_empty_rows:
+            return self._memories.sample_rows(self._draws)
+        written = self._memories.tasks
+        return [self._memories.sample(self._draws, written)] if written else []
 
     def state_dict(self) -> dict[str, Tensor]:
         """``counts.updates``, and the memory as ``memory.<name>``."""

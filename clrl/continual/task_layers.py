@@ -44,6 +44,18 @@ class TaskLayers:
         """Whether tasks own any layer."""
         return self.task_input or self.task_hidden or self.task_head
 
+    def refuse_no_label(self, key: str) -> None:
+        """Raises ConfigError if tasks own layers, which no label would choose.
+
+        Args:
+            key: Of the config, that asks for scores without a label.
+        """
+        if self.owns_layers:
+            raise ConfigError(
+                "without a label no layer that a task owns can be chosen, got no_label "
+                f"in {key}; leave it out."
+            )
+
     def layer(
         self, i: int, last: int, make: Callable[[], nn.Module], tasks: int
     ) -> nn.Module:

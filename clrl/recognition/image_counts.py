@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int32, Integer, Shaped
 from scipy.special import gammaln
 
-GREY_LEVELS = 256
+from clrl.recognition.pixel_model import GREY_LEVELS
 
 
 def count_images(

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from clrl.checks import check_at_least, check_positive
+from clrl.checks import check_at_least, check_between, check_positive
 from clrl.errors import ConfigError
 from clrl.recognition.image_contexts import Contexts, FlatContexts
-from clrl.recognition.image_counts import GREY_LEVELS, CountedImages
+from clrl.recognition.image_counts import CountedImages
 from clrl.recognition.image_recogniser import ImageRecogniser
+from clrl.recognition.pixel_model import GREY_LEVELS
 from clrl.recognition.protocol import TaskRecogniser
 from clrl.recognition.recognisers import (
     OneTaskRecogniser,
@@ -43,11 +44,7 @@ class ImageRecogniserConfig(RecogniserConfig):
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
-        if not 2 <= self.bins <= GREY_LEVELS:  # noqa: PLR2004 - black and white
-            raise ConfigError(
-                f"recogniser.bins must be from 2 to {GREY_LEVELS}, got {self.bins}; "
-                "change it."
-            )
+        check_between("recogniser.bins", self.bins, 2, GREY_LEVELS)
         check_positive("recogniser.prior", self.prior)
         check_at_least("recogniser.window_images", self.window_images, 1)
         check_at_least("recogniser.max_contexts", self.max_contexts, 1)

@@ -4,8 +4,9 @@ All give back the same frames, so which of them is used does not change what is 
 """
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,23 +19,37 @@ _ALLOCATION_BYTES = 16
 """What glibc rounds the size of an object up to, its own header included."""
 
 
-@runtime_checkable
-class FrameStore(Protocol):
+class FrameStore(ABC):
     """Frames by lane and row."""
 
     row_bytes: int
     """What a row takes, whatever is written into it."""
 
-    content_bytes: int
+    content_bytes: int = 0
     """What the frames take now besides their rows."""
 
-    is_reserved_at_once: bool
+    is_reserved_at_once: ClassVar[bool] = False
     """Memory for all rows is taken by ``reserve``, not as rows are written."""
 
-    def reserve(self, rows: int) -> None:
-        """Makes room for ``rows`` rows in each lane; those written before are kept."""
-        ...
+    @abstractmethod
+    def __init__(
+        self,
+        num_envs: int,
+        rows: int,
+        frame_shape: tuple[int, ...],
+        dtype: np.dtype[np.generic],
+        device: torch.device,
+    ) -> None:
+        """A store for ``rows`` frames in each lane; batches are put on ``device``."""
 
+    def reserve(self, rows: int) -> None:  # noqa: B027 - most need not
+        """Takes the memory for ``rows`` rows in each lane, where it is taken at once.
+
+        Raises:
+            MemoryBudgetError: There is not so much left.
+        """
+
+    @abstractmethod
     def write(
         self,
         lanes: Int64[np.ndarray, "N"],
@@ -42,8 +57,8 @@ class FrameStore(Protocol):
         frames: Shaped[np.ndarray, "N ..."],
     ) -> None:
         """Puts a frame into a row of each of some lanes, in place of an earlier one."""
-        ...
 
+    @abstractmethod
     def read(
         self,
         lanes: Int64[np.ndarray, "B"],
@@ -51,18 +66,16 @@ class FrameStore(Protocol):
         shown: Bool[np.ndarray, "B R"],
     ) -> Shaped[Tensor, "B R ..."]:
         """The frames of some rows of each lane; zeros where not ``shown``."""
-        ...
 
-    def forget(self, lane: int, row: int) -> None:
-        """Frees what the frame of a row takes; it will not be read again."""
-        ...
+    def forget(self, lane: int, row: int) -> None:  # noqa: B027 - most need not
+        """Frees what the frame of a row takes; it will not be read again.
+
+        Where the next frame takes the same place, nothing is to be freed.
+        """
 
 
-class RawFrames:
+class RawFrames(FrameStore):
     """Frames as they are, in an array whose pages are taken as they are written."""
-
-    content_bytes = 0
-    is_reserved_at_once = False
 
     def __init__(
         self,
@@ -76,9 +89,6 @@ class RawFrames:
         self._frames = np.empty((num_envs, rows, *frame_shape), dtype)
         self._device = device
         self.row_bytes = self._frames[0, 0].nbytes
-
-    def reserve(self, rows: int) -> None:
-        """Nothing: the kernel does it."""
 
     def write(
         self,
@@ -100,17 +110,12 @@ class RawFrames:
         frames[~shown] = 0
         return on_device(frames, self._device)
 
-    def forget(self, lane: int, row: int) -> None:
-        """Nothing: the next frame takes the same place."""
 
-
-class Lz4Frames:
+class Lz4Frames(FrameStore):
     """Each frame compressed by LZ4, an object of its own.
 
     A batch is decompressed one frame after the other, and only the frames it needs.
     """
-
-    is_reserved_at_once = False
 
     def __init__(
         self,
@@ -132,10 +137,6 @@ class Lz4Frames:
         self._device = device
         self._nothing = bytes(int(np.prod(frame_shape)) * dtype.itemsize)
         self.row_bytes = self._blocks.itemsize
-        self.content_bytes = 0
-
-    def reserve(self, rows: int) -> None:
-        """Nothing: frames are allocated one by one."""
 
     def write(
         self,
@@ -173,13 +174,12 @@ class Lz4Frames:
             self._blocks[lane, row] = b""
 
 
-class DeviceFrames:
+class DeviceFrames(FrameStore):
     """Frames as they are, in the memory of the device that learns from them.
 
     Batches are gathered there; only row numbers travel, and nothing waits for them.
     """
 
-    content_bytes = 0
     is_reserved_at_once = True
 
     def __init__(
@@ -239,15 +239,8 @@ class DeviceFrames:
         pixels = (1,) * len(self._frame_shape)
         return self._frames[places] * mask.view(*rows.shape, *pixels)
 
-    def forget(self, lane: int, row: int) -> None:
-        """Nothing: the next frame takes the same place."""
 
-
-MakeFrameStore = Callable[
-    [int, int, tuple[int, ...], np.dtype[np.generic], torch.device], FrameStore
-]
-
-FRAME_STORES: Mapping[str, MakeFrameStore] = {
+FRAME_STORES: Mapping[str, type[FrameStore]] = {
     "raw": RawFrames,
     "lz4": Lz4Frames,
     "device": DeviceFrames,
@@ -260,8 +253,8 @@ def default_frame_store(device: torch.device) -> str:
     return "raw" if device.type == "cpu" else "device"
 
 
-def frame_store(name: str) -> MakeFrameStore:
-    """What makes the frame store called ``name``.
+def frame_store(name: str) -> type[FrameStore]:
+    """The class of the frame store called ``name``.
 
     Raises:
         ConfigError: There is none; the nearest names are listed.

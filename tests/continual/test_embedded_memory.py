@@ -104,7 +104,9 @@ def test_a_run_that_was_saved_goes_on_to_the_same_bits() -> None:
 def test_a_network_without_an_embedding_is_refused_at_the_first_step() -> None:
     for network in (LinearNetwork(3, 4), MLP((3,), 4, ())):
         learner = learner_of(network, LearntEmbeddingRMA().build(domain()))
-        with pytest.raises(ConfigError, match="give it a hidden layer, or use rma"):
+        with pytest.raises(
+            ConfigError, match="give it a hidden layer, or use rma_per_task"
+        ):
             learner.step(of_task(0, 0), 0)
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from clrl.continual.methods import RMA, PublishedRMA
+from clrl.continual.methods import RMA, MethodConfig, PerTaskRMA, PublishedRMA
 from clrl.errors import ConfigError
 
 from .toy import CLASSES, LinearNetwork, domain, learner_of, toy_batch
@@ -53,16 +53,34 @@ def test_as_much_is_rehearsed_as_the_memory_is_full() -> None:
     assert abs(sum(found[1:]) / (repeats - 1) - mean) < five_sigma
 
 
-def test_by_default_only_written_rows_are_rehearsed() -> None:
-    rehearse = RMA(examples_per_task=20).build(domain()).rehearsal
+def test_by_default_only_written_rows_are_drawn_from_one_memory() -> None:
+    method = RMA(examples=12, draws=3, write_every_updates=2).build(domain())
+    batches = [toy_batch((4, 3), seed) for seed in range(6)]
+    written: list[torch.Tensor] = []
+    for update, batch in enumerate(batches):
+        trained = method.rehearsal(batch, update // 3)
+        assert torch.equal(trained.inputs[:4], batch.inputs)
+        rehearsed = trained.inputs[4:]
+        assert len(rehearsed) == (3 if written else 0)
+        for row in rehearsed:
+            assert any(bool((row == kept).all(1).any()) for kept in written)
+        if update % 2 == 0:
+            written.append(batch.inputs)
+    # All that is drawn counts, so that nothing dilutes the mean.
+    gradient = {"weight": torch.ones(2)}
+    assert method.constraint(gradient, lambda batches: {}, 0) is gradient
+
+
+def test_a_memory_for_each_task_is_rehearsed_as_a_whole() -> None:
+    rehearse = PerTaskRMA(examples_per_task=20).build(domain()).rehearsal
     rehearse(toy_batch((4, 3)), 0)
     assert len(rehearse(toy_batch((4, 3), 1), 1).task) == 8
-    learner = learner_of(LinearNetwork(3, CLASSES), RMA().build(domain()))
+    learner = learner_of(LinearNetwork(3, CLASSES), PerTaskRMA().build(domain()))
     learner.step(toy_batch((4, 3)), 0)
 
 
 def test_the_state_of_another_rehearsal_is_refused() -> None:
-    state = RMA().build(domain()).state_dict()
+    state = PerTaskRMA().build(domain()).state_dict()
     with pytest.raises(ValueError, match="must begin with one of"):
         PublishedRMA().build(domain()).load_state_dict(state)
 
@@ -71,12 +89,10 @@ def test_the_state_of_another_rehearsal_is_refused() -> None:
     ("config", "message"),
     [
         (PublishedRMA(draws=0), "draws must be at least 1, got 0"),
-        (PublishedRMA(write_every_updates=0), "write_every_updates must be at least 1"),
-        (RMA(examples_per_task=0), "at least 1 example, got 0"),
+        (RMA(write_every_updates=0), "write_every_updates must be at least 1"),
+        (PerTaskRMA(examples_per_task=0), "at least 1 example, got 0"),
     ],
 )
-def test_knobs_out_of_range_are_refused(
-    config: RMA | PublishedRMA, message: str
-) -> None:
+def test_knobs_out_of_range_are_refused(config: MethodConfig, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config.build(domain())

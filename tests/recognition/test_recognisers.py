@@ -66,9 +66,11 @@ def test_values_out_of_range_are_refused_with_the_range() -> None:
         FlatForgetMeNotRecogniser(window_updates=0)
     with pytest.raises(ConfigError, match=r"debounce_windows must be .*, got -1"):
         FlatForgetMeNotRecogniser(debounce_windows=-1)
-    with pytest.raises(ConfigError, match=r"fmn: segment_updates .* power of .* got 6"):
+    with pytest.raises(
+        ConfigError, match=r"recogniser.segment_updates .* power of .* got 6"
+    ):
         ForgetMeNotRecogniser(segment_updates=6)
-    with pytest.raises(ConfigError, match=r"fmn: max_contexts must be .*, got 0"):
+    with pytest.raises(ConfigError, match=r"recogniser.max_contexts must be .*, got 0"):
         ForgetMeNotRecogniser(max_contexts=0)
 
 

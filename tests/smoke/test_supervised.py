@@ -7,6 +7,8 @@ import pytest
 
 from clrl.cli import main
 
+from ..supervised.original_files import accept_cifar, write_cifar
+
 pytestmark = pytest.mark.slow
 
 TINY = [
@@ -57,6 +59,22 @@ def test_missing_data_end_the_run_with_what_to_do_and_leave_nothing_behind(
     assert "--data-dir" in said
     assert "Traceback" not in said
     assert not (tmp_path / "tiny").exists()
+
+
+def test_cifar_is_split_from_its_original_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept_cifar(monkeypatch, write_cifar(tmp_path, train=400, test=100))
+    arguments = ["--dataset=cifar100", f"--data-dir={tmp_path}", "--stream.tasks=10"]
+    small = ["--training.passes=1", "--network.hidden=20", "--name=cifar"]
+    assert (
+        main(["train", "mnist/split", *arguments, *small, f"--runs_dir={tmp_path}"])
+        == 0
+    )
+    summary = json.loads((tmp_path / "cifar" / "summary.json").read_text())
+    assert len(summary["tasks"]) == 10
+    assert len(summary["scores"]) == 11
+    assert all(0 <= accuracy <= 1 for row in summary["scores"] for accuracy in row)
 
 
 def test_a_wrong_run_of_a_domain_is_refused(

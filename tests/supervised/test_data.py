@@ -2,9 +2,7 @@
 
 import gzip
 import hashlib
-import io
 import struct
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,6 @@ import pytest
 import torch
 
 from clrl.errors import ConfigError, DataError
-from clrl.supervised import data as data_module
 from clrl.supervised.data import (
     DATASETS,
     load_cifar100,
@@ -23,10 +20,12 @@ from clrl.supervised.data import (
 )
 from clrl.supervised.data_files import DATA_DIR_VARIABLE, DataFile, read_data_file
 
-MNIST_DIR = Path(__file__).parents[3] / "shared" / "data" / "mnist"
-
-needs_mnist = pytest.mark.skipif(
-    not MNIST_DIR.is_dir(), reason="MNIST's files are not at ../shared/data/mnist"
+from .original_files import (
+    MNIST_DIR,
+    accept_cifar,
+    cifar_records,
+    needs_mnist,
+    write_cifar,
 )
 
 
@@ -130,26 +129,13 @@ def test_what_is_no_whole_idx_file_is_refused(content: bytes) -> None:
         parse_idx(content)
 
 
-def cifar_records(count: int) -> bytes:
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 100, (count, 3074), dtype=np.uint8).tobytes()
-
-
 def test_cifar_is_read_from_the_authors_binary_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "cifar-100-binary.tar.gz"
-    with tarfile.open(path, "w:gz") as tar:
-        for name, count in (("train", 3), ("test", 2)):
-            member = tarfile.TarInfo(f"cifar-100-binary/{name}.bin")
-            member.size = len(cifar_records(count))
-            tar.addfile(member, io.BytesIO(cifar_records(count)))
+    md5 = write_cifar(tmp_path, train=3, test=2)
     with pytest.raises(DataError, match="MD5"):
         load_cifar100(tmp_path)
-    md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    monkeypatch.setattr(
-        data_module, "_CIFAR100", data_module._CIFAR100._replace(md5=md5)
-    )
+    accept_cifar(monkeypatch, md5)
     cifar = load_cifar100(tmp_path)
     record = np.frombuffer(cifar_records(3), np.uint8).reshape(3, 3074)[1]
     assert cifar.train.images.shape == (3, 3, 32, 32)

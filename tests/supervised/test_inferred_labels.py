@@ -20,8 +20,8 @@ from clrl.supervised.stream import TaskStream
 from clrl.supervised.streams import Permutations
 
 from ..fakes import parameters_of
+from .original_files import MNIST_DIR, needs_mnist
 from .small import stream
-from .test_data import MNIST_DIR, needs_mnist
 from .test_train import Diary, trainer_of
 
 BOTH = [FlatImageRecogniser, TreeImageRecogniser]

@@ -1,4 +1,4 @@
-"""One EWC, unchanged, on a game and on digits: both domains meet in the learner."""
+"""One EWC, unchanged, on a game and on MNIST: both domains meet in the learner."""
 
 from pathlib import Path
 
@@ -12,17 +12,19 @@ from clrl.rl.atari import PROTOCOLS, AtariGame
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.game_sequence import GameSequence, fixed_visits
 from clrl.rl.policy import ContinualDQNPolicy
-from clrl.supervised.data import DATASETS
+from clrl.supervised.data import load_mnist
 from clrl.supervised.streams import Permutations
 
 from ..fakes import parameters_of
+from .original_files import MNIST_DIR, needs_mnist
 from .small import stream
 from .test_train import Diary, trainer_of
 
 METHOD = EWC(strength=2.0, importance_batches=3)
 
 
-def test_the_same_ewc_trains_an_atari_agent_and_a_digits_network(
+@needs_mnist
+def test_the_same_ewc_trains_an_atari_agent_and_an_mnist_network(
     tmp_path: Path,
 ) -> None:
     protocol = PROTOCOLS["nature"]
@@ -52,16 +54,14 @@ def test_the_same_ewc_trains_an_atari_agent_and_a_digits_network(
     before = parameters_of(agent.q_net)
     agent.learn(sequence.total_steps, log_interval=None)  # type: ignore[arg-type]
     sequence.close()
-    made = stream(
-        Permutations(tasks=2), DATASETS["digits"].load(None), examples_per_task=60
-    )
+    made = stream(Permutations(tasks=2), load_mnist(MNIST_DIR), examples_per_task=60)
     trainer, diary = trainer_of(made, METHOD), Consolidations()
-    digits_before = parameters_of(trainer.network)
+    mnist_before = parameters_of(trainer.network)
     trainer.learn(diary)
 
     for network, start, left in (
         (agent.q_net, before, agent.consolidations[:1]),
-        (trainer.network, digits_before, diary.left_tasks[:1]),
+        (trainer.network, mnist_before, diary.left_tasks[:1]),
     ):
         assert any(
             not torch.equal(a, b)

@@ -21,6 +21,7 @@ from clrl.continual.methods.remembering import (
     Joint,
     LearntEmbeddingRMA,
     MbPA,
+    PerTaskRMA,
     PublishedRMA,
 )
 from clrl.continual.methods.snapshots import LwF, MeanIMM, ModeIMM
@@ -46,6 +47,7 @@ __all__ = [
     "MethodConfig",
     "ModeIMM",
     "OnlineEWC",
+    "PerTaskRMA",
     "PublishedRMA",
     "Scale",
 ]
@@ -67,6 +69,7 @@ METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
         "er": ExperienceReplay,
         "rma": RMA,
         "rma_as_published": PublishedRMA,
+        "rma_per_task": PerTaskRMA,
         "rma_learnt_embedding": LearntEmbeddingRMA,
         "mbpa": MbPA,
         "joint": Joint,

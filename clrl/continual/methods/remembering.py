@@ -150,7 +150,71 @@ class Joint(MethodConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RMA(MethodConfig):
+class RandomMemoryConfig(MethodConfig):
+    """Random memory adaptation from one memory of all tasks, and what it keeps."""
+
+    examples: int = 15_000
+    """Rows of the one memory for all tasks (1 or more); the code's value."""
+
+    draws: int = 32
+    """Rows drawn at each update (1 or more); the code's value."""
+
+    write_every_updates: int = 1_000
+    """Updates after which the current batch is kept (1 or more); the code's value."""
+
+    memory_gib: float = 1.0
+    """GiB that the memory may take; our choice."""
+
+    def check_tasks(self, tasks: int) -> None:
+        """Raises ConfigError where there is not an example for each task."""
+        require_an_example_each(self.examples, tasks)
+
+    def rehearsal(
+        self, domain: Domain[B], *, draws_empty_rows: bool
+    ) -> RandomMemoryAdaptation[B]:
+        """What draws from the memory, and writes to it now and then."""
+        memories: OneMemory[B] = domain.memories(
+            OneMemory,
+            examples=self.examples,
+            retention=latest,
+            memory_gib=self.memory_gib,
+        )
+        return RandomMemoryAdaptation(
+            memories,
+            draws=self.draws,
+            write_every_updates=self.write_every_updates,
+            draws_empty_rows=draws_empty_rows,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMA(RandomMemoryConfig):
+    """Random memory adaptation: random rows of one memory are rehearsed at each update.
+
+    As its code does it, but that only rows that hold an example are drawn.
+    """
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """Rehearsal of written rows."""
+        return Method(rehearsal=self.rehearsal(domain, draws_empty_rows=False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedRMA(RandomMemoryConfig):
+    """Random memory adaptation as its published code does it, empty rows included.
+
+    Rows that were never written to are drawn too and count in the mean, so that little
+    is rehearsed while the memory is empty.
+    """
+
+    def build(self, domain: Domain[B]) -> Method[B]:
+        """Rehearsal of the written rows drawn, and a mean over all rows drawn."""
+        rehearsal = self.rehearsal(domain, draws_empty_rows=True)
+        return Method(rehearsal=rehearsal, constraint=DilutedMean(rehearsal))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerTaskRMA(MethodConfig):
     """Random memory adaptation with a memory for each task, as its author proposes.
 
     Each step trains on the batch and on as many examples from all memories, which hold
@@ -186,7 +250,7 @@ class LearntEmbeddingRMA(MethodConfig):
     """
 
     examples_per_task: int = 1_000
-    """Examples of each task whose embeddings are kept (1 or more); as in RMA."""
+    """Examples of each task whose embeddings are kept (1 or more); as in PerTaskRMA."""
 
     memory_gib: float = 1.0
     """GiB that all memories together may take; our choice."""
@@ -207,44 +271,6 @@ class LearntEmbeddingRMA(MethodConfig):
             constraint=HeldEmbedding(memory),
             consolidation=KeepEmbeddings(memory),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishedRMA(MethodConfig):
-    """Random memory adaptation as its published code does it, empty rows included.
-
-    Rows that were never written to are drawn too and count in the mean, so that little
-    is rehearsed while the memory is empty.
-    """
-
-    examples: int = 15_000
-    """Rows of the one memory for all tasks (1 or more); the code's value."""
-
-    draws: int = 32
-    """Rows drawn at each update (1 or more); the code's value."""
-
-    write_every_updates: int = 1_000
-    """Updates after which the current batch is kept (1 or more); the code's value."""
-
-    memory_gib: float = 1.0
-    """GiB that the memory may take; our choice."""
-
-    def check_tasks(self, tasks: int) -> None:
-        """Raises ConfigError where there is not an example for each task."""
-        require_an_example_each(self.examples, tasks)
-
-    def build(self, domain: Domain[B]) -> Method[B]:
-        """Rehearsal of the written rows drawn, and a mean over all rows drawn."""
-        memories: OneMemory[B] = domain.memories(
-            OneMemory,
-            examples=self.examples,
-            retention=latest,
-            memory_gib=self.memory_gib,
-        )
-        rehearsal = RandomMemoryAdaptation(
-            memories, draws=self.draws, write_every_updates=self.write_every_updates
-        )
-        return Method(rehearsal=rehearsal, constraint=DilutedMean(rehearsal))
 
 
 @dataclass(frozen=True, kw_only=True)

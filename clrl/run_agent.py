@@ -1,0 +1,159 @@
+"""The agent that a config describes: made, saved and read back."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import torch
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.utils import get_device
+
+from clrl.checkpoint import read_checkpoint, write_checkpoint
+from clrl.config import AgentConfig, RunConfig
+from clrl.errors import MemoryBudgetError
+from clrl.rl.dqn import ContinualDQN
+from clrl.rl.frames import default_frame_store
+from clrl.rl.game_sequence import GameSequence
+from clrl.rl.policy import ContinualDQNPolicy
+from clrl.rl.replay_budget import available_bytes, required_bytes
+from clrl.run_directory import RunDirectory
+from clrl.run_games import make_sequence
+
+N_STACK = 4
+"""Frames in an observation (Mnih et al., 2015)."""
+
+
+def make_agent(config: RunConfig, sequence: GameSequence) -> ContinualDQN:
+    """A freshly initialised agent for ``sequence``."""
+    if isinstance(config.threads, int):
+        torch.set_num_threads(config.threads)
+    agent = config.agent
+    return ContinualDQN(
+        ContinualDQNPolicy,
+        sequence,
+        learning_rate=agent.learning_rate,
+        buffer_size=agent.buffer_size,
+        learning_starts=agent.learning_starts,
+        batch_size=agent.batch_size,
+        tau=agent.tau,
+        gamma=agent.gamma,
+        train_freq=agent.train_freq,
+        gradient_steps=agent.gradient_steps,
+        target_update_interval=agent.target_update_interval,
+        exploration_initial_eps=agent.exploration_initial_eps,
+        exploration_final_eps=agent.exploration_final_eps,
+        max_grad_norm=agent.max_grad_norm,
+        policy_kwargs={
+            "network": config.network.name,
+            "task_gains": config.network.task_gains,
+            "task_layers": config.network,
+            "hidden_dropout": config.network.hidden_dropout,
+            "max_tasks": config.network.max_tasks,
+            "channels_last": True,
+            **_optimizer(agent, get_device(config.device)),
+        },
+        seed=config.seed,
+        device=config.device,
+        method=config.method,
+        recogniser=config.recogniser,
+        double_q=agent.double_q,
+        n_stack=N_STACK,
+        exploration_steps=agent.exploration_steps,
+        consolidation_starts=agent.consolidation_starts,
+        replay_gib=agent.replay_gib,
+        # Before ``train`` has tried them, nothing is updated that would matter.
+        precision="float32" if agent.precision == "auto" else agent.precision,
+        frames=None if agent.replay_frames == "auto" else agent.replay_frames,
+        overlap=agent.overlap,
+        capture=agent.capture,
+    )
+
+
+def _optimizer(agent: AgentConfig, device: torch.device) -> dict[str, Any]:
+    if agent.optimizer == "adam":
+        return {
+            "optimizer_class": torch.optim.Adam,
+            # One pass over memory, which bounds it on a CPU; equal up to rounding.
+            "optimizer_kwargs": {
+                "eps": agent.optimizer_eps,
+                "fused": True,
+                "capturable": device.type == "cuda",
+            },
+        }
+    return {
+        # Adds eps inside the root, as the DQN papers do; torch's own adds it outside.
+        "optimizer_class": RMSpropTFLike,
+        "optimizer_kwargs": {
+            "eps": agent.optimizer_eps,
+            "alpha": 0.95,
+            "centered": True,
+        },
+    }
+
+
+@contextmanager
+def saved_agent(
+    config: RunConfig, directory: RunDirectory
+) -> Iterator[tuple[ContinualDQN, GameSequence]]:
+    """The agent that a run saved, with the sequence of its games.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or it was altered.
+    """
+    with closing(make_sequence(config)) as sequence:
+        agent = make_agent(config, sequence)
+        load(agent, directory)
+        yield agent, sequence
+
+
+def save(agent: ContinualDQN, directory: RunDirectory) -> None:
+    """Writes weights, target weights and all the agent knows about its tasks.
+
+    Raises:
+        DivergenceError: The weights are broken, which nobody had asked a GPU yet.
+    """
+    agent.read_updates()
+    write_checkpoint(
+        directory.checkpoint,
+        {
+            "policy": agent.policy.state_dict(),
+            "continual": agent.continual_state.state_dict(),
+        },
+        {"agent_steps": agent.num_timesteps, "updates": agent._n_updates},
+    )
+
+
+def load(agent: ContinualDQN, directory: RunDirectory) -> None:
+    """Restores what ``save`` wrote.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or it was altered.
+    """
+    parts = read_checkpoint(directory.checkpoint)
+    agent.policy.load_state_dict(parts["policy"])
+    agent.continual_state.load_state_dict(parts["continual"])
+
+
+def check_memory(config: RunConfig) -> None:
+    """Raises MemoryBudgetError if a replay memory for each game would not fit."""
+    size, device = config.sequence.frame_size, get_device(config.device)
+    chosen = config.agent.replay_frames
+    frames = default_frame_store(device) if chosen == "auto" else chosen
+    each = required_bytes(
+        config.agent.buffer_size, (N_STACK, size, size), N_STACK, 1, frames
+    )
+    needed = each * len(config.games)
+    available = available_bytes(device if frames == "device" else None)
+    allowed = min(int(config.agent.replay_gib * 2**30), available)
+    if needed > allowed:
+        raise MemoryBudgetError(
+            f"the replay memories need {_gib(needed)} ({len(config.games)} games of "
+            f"{config.agent.buffer_size:,} transitions of "
+            f"{each / config.agent.buffer_size:,.0f} bytes), but agent.replay_gib "
+            f"allows {config.agent.replay_gib:g} GiB and {_gib(available)} are "
+            "available; lower agent.buffer_size or raise agent.replay_gib."
+        )
+
+
+def _gib(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB"
