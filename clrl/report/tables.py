@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -20,13 +21,13 @@ def report(summary: Summary) -> Group:
     """The whole summary: scores, transfer, recognition, training."""
     if summary.measure == "accuracy":
         return Group(
-            accuracy_table(summary),
+            IfItFits(accuracy_table(summary), task_table(summary)),
             Text(accuracy_line(summary)),
             Text(recognition_line(summary)),
             *_relabelled_tables(summary),
         )
     return Group(
-        score_table(summary),
+        IfItFits(score_table(summary), task_table(summary)),
         Text(transfer_line(summary)),
         Text(recognition_line(summary)),
         *_relabelled_tables(summary),
@@ -34,6 +35,49 @@ def report(summary: Summary) -> Group:
         training_table(summary),
         Text(learned_line(summary)),
     )
+
+
+class IfItFits:
+    """The one where there is room for it, else the other."""
+
+    def __init__(self, wide: Table, narrow: Table) -> None:
+        self._wide = wide
+        self._narrow = narrow
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[Table]:
+        """What is shown."""
+        unbounded = options.update(max_width=10_000)
+        wanted = Measurement.get(console, unbounded, self._wide).maximum
+        yield self._wide if wanted <= options.max_width else self._narrow
+
+
+def task_table(summary: Summary) -> Table:
+    """A row for each task: its score at first, when it was last left, and in the end.
+
+    What stays of the score matrix where its columns, a task each, do not fit.
+    """
+    is_accuracy = summary.measure == "accuracy"
+    what = "Accuracy on each task" if is_accuracy else "Score of each game"
+    table = Table(title=f"{what} (all stages are in the picture below)")
+    table.add_column("task" if is_accuracy else "game")
+    for name in ("untrained", "when last left", "in the end"):
+        table.add_column(name, justify="right")
+    left = {visit.game: stage for stage, visit in enumerate(summary.visits, start=1)}
+    for column, task in enumerate(summary.tasks):
+        stages = (0, left.get(task), len(summary.scores) - 1)
+        table.add_row(task, *(_at(summary, stage, column) for stage in stages))
+    return table
+
+
+def _at(summary: Summary, stage: int | None, column: int) -> str:
+    if stage is None or stage >= len(summary.scores):
+        return "-"
+    value = summary.scores[stage][column]
+    if summary.measure == "accuracy":
+        return score(value, "accuracy")
+    return _cell(value, summary.human_normalised[stage][column])
 
 
 def score_table(summary: Summary) -> Table:

@@ -1,6 +1,7 @@
 """Writes down what happens in training, and has all tasks scored after each visit."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import fmean
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -145,6 +146,7 @@ class Recorder:
         if self._also_under:
             names = [task.name for task in trainer.stream.tasks]
             true_labels = self._true_labels.at(trainer.examples, names)
+        accuracies: dict[str, dict[str, float]] = {}
         for record in evaluations(
             trainer, trainer.examples, stage, self._also_under, true_labels
         ):
@@ -152,8 +154,11 @@ class Recorder:
             group = "score"
             if isinstance(record, records.Relabelled):
                 group = f"score_{record.labelling}"
-            self._plot(trainer, group, {record.game: record.returns[0]})
-            self._listener.message(f"stage {stage}: {describe(record)}")
+            accuracies.setdefault(group, {})[record.game] = record.returns[0]
+        for group, values in accuracies.items():
+            self._plot(trainer, group, values)
+        visited = [trainer.stream.tasks[v].name for v in trainer.stream.visits[:stage]]
+        self._listener.message(stage_in_words(accuracies, visited))
 
     def _write(self, new: Sequence[records.Record]) -> None:
         self._write_records(new)
@@ -163,6 +168,35 @@ class Recorder:
     def _plot(self, trainer: Trainer, group: str, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self._tensorboard.add_scalar(f"{group}/{name}", value, trainer.examples)
+
+
+def stage_in_words(
+    accuracies: Mapping[str, Mapping[str, float]], visited: Sequence[str]
+) -> str:
+    """How well all that was learnt is known after a visit, on one line.
+
+    Args:
+        accuracies: On each task, under ``score`` and perhaps ``score_true_label`` and
+            ``score_no_label``.
+        visited: The tasks of all visits so far; the last one has just ended.
+    """
+    known = accuracies["score"]
+    met = list(dict.fromkeys(visited)) or list(known)
+    means = {
+        group.removeprefix("score").replace("_", " "): fmean(values[t] for t in met)
+        for group, values in accuracies.items()
+        if all(task in values for task in met)
+    }
+    over = ", ".join(
+        f"{mean:.3f}{f' under{under}' if under else ''}"
+        for under, mean in means.items()
+    )
+    if not visited:
+        return f"untrained: accuracy {over} over {len(met)} tasks"
+    return (
+        f"after visit {len(visited)}, {visited[-1]}: accuracy {known[visited[-1]]:.3f} "
+        f"on it, {over} over the {len(met)} tasks met"
+    )
 
 
 def evaluations(

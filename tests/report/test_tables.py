@@ -15,9 +15,9 @@ from ..synthetic_run import (
 )
 
 
-def shown(renderable: RenderableType) -> str:
+def shown(renderable: RenderableType, width: int = 160) -> str:
     out = io.StringIO()
-    Console(file=out, width=160).print(renderable)
+    Console(file=out, width=width).print(renderable)
     return out.getvalue()
 
 
@@ -27,6 +27,20 @@ def test_the_report_shows_every_game_stage_and_measure() -> None:
         assert expected in text
     for expected in ("forgetting", "ARI", "random", "total clipped"):
         assert expected in text
+
+
+def test_where_the_matrix_is_too_wide_each_task_has_a_row() -> None:
+    summary = summarise(synthetic_run(), description())
+    matrix, rows = shown(report(summary)), shown(report(summary), width=66)
+    assert "space_invaders #2" in matrix
+    assert "when last left" not in matrix
+    assert "space_invaders #2" not in rows.split("Training returns")[0]
+    assert "…" not in rows.split("Training returns")[0]
+    for column, task in enumerate(summary.tasks):
+        last = max(i for i, v in enumerate(summary.visits, 1) if v.game == task)
+        row = next(line for line in rows.splitlines() if task in line)
+        for stage in (0, last, len(summary.scores) - 1):
+            assert score(summary.scores[stage][column]) in row
 
 
 def test_the_report_says_which_games_have_no_human_score() -> None:
