@@ -11,10 +11,10 @@ Axis letters: ``B`` independent sequences, ``M`` models, ``S`` statistics.
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64, Integer, Shaped, UInt8
+from jaxtyping import Float64, Int64, Integer, Shaped
 from scipy.special import gammaln
 
-from clrl.recognition.pixel_model import PIXELS, cells, log_frame_predictive
+from clrl.recognition.pixel_model import PIXELS, log_frame_predictive
 
 
 @runtime_checkable
@@ -99,9 +99,9 @@ class KrichevskyTrofimov:
 class PixelDirichlet:
     """Screens: each pixel's grey bin is Dirichlet-multinomial (``pixel_model``).
 
-    Observations are binned frames, ``UInt8[B, P]``, as ``grey_bins`` makes them. The
-    statistics are the counts of each bin at each pixel, ``[K, P]`` flat, then the
-    number of frames.
+    The statistics are the counts of each bin at each pixel, ``[K, P]`` flat, then the
+    number of frames. Observations say which of them a frame adds to, ``Int64[B, P]``,
+    as ``cells`` finds it for frames from ``grey_bins``.
 
     Args:
         bins: ``K``, grey bins.
@@ -119,15 +119,14 @@ class PixelDirichlet:
         self,
         models: Integer[np.ndarray, "B M S"],
         evidence: Integer[np.ndarray, "B S"],
-        observation: UInt8[np.ndarray, "B P"],
+        observation: Int64[np.ndarray, "B P"],
     ) -> Float64[np.ndarray, "B M"]:
         """Log probability of each sequence's next frame under each model."""
-        shown = cells(observation)
         counts = np.stack(
             [
                 of_models.take(at, axis=1) + of_evidence.take(at)
                 for of_models, of_evidence, at in zip(
-                    models, evidence, shown, strict=True
+                    models, evidence, observation, strict=True
                 )
             ]
         )
@@ -137,10 +136,10 @@ class PixelDirichlet:
     def learn(
         self,
         evidence: Integer[np.ndarray, "B S"],
-        observation: UInt8[np.ndarray, "B P"],
+        observation: Int64[np.ndarray, "B P"],
     ) -> None:
         """Counts one frame of each sequence."""
-        for counts, at in zip(evidence, cells(observation), strict=True):
+        for counts, at in zip(evidence, observation, strict=True):
             counts[at] += 1  # no cell occurs twice within a frame
         evidence[:, -1] += 1
 

@@ -1,10 +1,10 @@
 """The forget-me-not process as a task recogniser for screens."""
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 
 from clrl.recognition.density import PixelDirichlet
-from clrl.recognition.pixel_model import expected_screen, grey_bins
+from clrl.recognition.pixel_model import cells, expected_screen, grey_bins
 from clrl.recognition.sampling import FrameSampling
 from clrl.recognition.tree_contexts import TreeContexts
 from clrl.recognition.visits import Visits
@@ -68,9 +68,12 @@ class ScreenForgetMeNot:
             ValueError: If the frames are neither 84x84 nor 42x42.
         """
         for frame in self._sampling.take(observation):
-            self._contexts.update(grey_bins(frame, self._density.bins))
+            self._contexts.update(self._cells(frame))
             self._follow(int(np.argmax(self._contexts.posterior)))
         return self._visits.follow(self._screen)
+
+    def _cells(self, frame: UInt8[np.ndarray, "H W"]) -> Int64[np.ndarray, "P"]:
+        return cells(grey_bins(frame, self._density.bins))
 
     def _follow(self, winner: int) -> None:
         self._wins = self._wins + 1 if winner == self._candidate else 1
@@ -88,9 +91,8 @@ class ScreenForgetMeNot:
         nothing = np.zeros((1, self._density.statistics), self._density.dtype)
         log_likelihood = np.zeros(len(models))
         for frame in self._sampling.of(observations):
-            binned = grey_bins(frame[None], self._density.bins)
             log_likelihood += self._density.log_predictive(
-                models[None], nothing, binned
+                models[None], nothing, self._cells(frame)[None]
             )[0]
         return self._visits.best(log_likelihood)
 

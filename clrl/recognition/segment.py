@@ -72,6 +72,7 @@ class Segment:
         self.log_evidence = np.zeros(sequences)
         self.reservoir: list[np.ndarray] = []
         self._hopeful = np.arange(candidates.log_prior.shape[1])
+        self._hopeful_prior = candidates.log_prior
         self._hopeful_models = candidates.models
 
     @property
@@ -84,14 +85,15 @@ class Segment:
     ) -> Float64[np.ndarray, "B"]:
         """Log density, in nats, of the next observation under the mixture."""
         each = self._log_predictives(observation)
-        joint = np.logaddexp.reduce(self.log_joint[:, self._hopeful] + each, axis=1)
+        joint = np.logaddexp.reduce(self._hopeful_joint() + each, axis=1)
         return np.asarray(joint - self.log_evidence)
 
     def learn(self, observation: Shaped[np.ndarray, "B *observation"]) -> None:
         """Takes one observation of each sequence into the segment."""
         self.log_likelihood[:, self._hopeful] += self._log_predictives(observation)
         self._give_up_hopeless()
-        self.log_evidence = np.logaddexp.reduce(self.log_joint, axis=1)
+        # All others are impossible and would add nothing.
+        self.log_evidence = np.logaddexp.reduce(self._hopeful_joint(), axis=1)
         self.density.learn(self.evidence, observation)
         self._keep(observation)
         self.length += 1
@@ -103,19 +105,25 @@ class Segment:
             self._hopeful_models, self.evidence, observation
         )
 
+    def _hopeful_joint(self) -> Float64[np.ndarray, "B hopeful"]:
+        return np.asarray(self._hopeful_prior + self.log_likelihood[:, self._hopeful])
+
     def _give_up_hopeless(self) -> None:
-        if np.isinf(self.hopeless_nats):
+        if len(self._hopeful) == 1 or np.isinf(self.hopeless_nats):
             return
-        best = self.log_joint.max(axis=1, keepdims=True)
-        is_hopeless = (self.log_joint < best - self.hopeless_nats).all(axis=0)
+        joint = self._hopeful_joint()
+        best = joint.max(axis=1, keepdims=True)
+        is_hopeless = (joint < best - self.hopeless_nats).all(axis=0)
         is_hopeless[UNTRAINED] = False  # it is behind until it has learnt something
-        self.log_likelihood[:, is_hopeless] = -np.inf
-        self._select_hopeful()
+        if is_hopeless.any():
+            self.log_likelihood[:, self._hopeful[is_hopeless]] = -np.inf
+            self._select_hopeful()
 
     def _select_hopeful(self) -> None:
         hopeful = np.flatnonzero(np.isfinite(self.log_likelihood).any(axis=0))
         if len(hopeful) < len(self._hopeful):
             self._hopeful = hopeful
+            self._hopeful_prior = self.candidates.log_prior[:, hopeful]
             self._hopeful_models = self.candidates.models[:, hopeful]
 
     def _keep(self, observation: Shaped[np.ndarray, "B *observation"]) -> None:
@@ -146,5 +154,6 @@ class Segment:
         self.log_evidence = state["log_evidence"].copy()
         self.reservoir = list(state["reservoir"].copy())
         self._hopeful = np.arange(self.candidates.log_prior.shape[1])
+        self._hopeful_prior = self.candidates.log_prior
         self._hopeful_models = self.candidates.models
         self._select_hopeful()

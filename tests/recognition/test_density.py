@@ -13,7 +13,7 @@ from clrl.recognition.density import (
     KrichevskyTrofimov,
     PixelDirichlet,
 )
-from clrl.recognition.pixel_model import PIXELS, PixelModels
+from clrl.recognition.pixel_model import PIXELS, PixelModels, cells
 
 
 def no_model(density: Density, sequences: int = 1) -> np.ndarray:
@@ -87,12 +87,12 @@ def test_pixels_agree_with_the_models_of_the_flat_recogniser(
     models = np.zeros((1, 2, density.statistics), np.int32)
     if learnt:
         flat.update(1, frames[:learnt])
-        models[0, 1] = evidence_of(density, frames[:learnt])[0]
+        models[0, 1] = evidence_of(density, cells(frames[:learnt]))[0]
     evidence = no_model(density)[:, 0]
     found = np.zeros(2)
-    for frame in frames[learnt:]:
-        found += density.log_predictive(models, evidence, frame[None])[0]
-        density.learn(evidence, frame[None])
+    for shown in cells(frames[learnt:]):
+        found += density.log_predictive(models, evidence, shown[None])[0]
+        density.learn(evidence, shown[None])
     expected = flat.prequential_log_likelihood(frames[learnt:])
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
