@@ -13,16 +13,18 @@ from clrl.continual.methods.quadratic import (
     LocalMAS,
     OnlineEWC,
 )
+from clrl.continual.methods.random_memory import (
+    RMA,
+    LearntEmbeddingRMA,
+    PerTaskRMA,
+    PublishedRMA,
+)
 from clrl.continual.methods.remembering import (
     AGEM,
     GEM,
-    RMA,
     ExperienceReplay,
     Joint,
-    LearntEmbeddingRMA,
     MbPA,
-    PerTaskRMA,
-    PublishedRMA,
 )
 from clrl.continual.methods.snapshots import LwF, MeanIMM, ModeIMM
 

@@ -109,19 +109,6 @@ class Domain(Generic[B]):
         )
 
 
-def require_an_example_each(examples: int, tasks: int) -> None:
-    """Checks that one memory for all tasks has room for an example of each.
-
-    Raises:
-        ConfigError: If it has not.
-    """
-    if examples < tasks:
-        raise ConfigError(
-            f"method.examples must be at least {tasks}, an example of each task, got "
-            f"{examples}; raise it, or use a method without a memory."
-        )
-
-
 def scaled(importance: Importance[B], scale: Scale) -> Importance[B]:
     """``importance`` with each task's divided by its mean, or as it is."""
     return UnitMean(importance) if scale == "unit_mean" else importance
