@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clrl.config_texts import Texts
 from clrl.errors import ClrlError, ConfigError
-from clrl.report.finished_run import FinishedRun, Texts, read_finished, read_texts
+from clrl.report.finished_run import FinishedRun, read_finished, read_texts
 from clrl.report.references import (
     FOLDER,
     NOT_IN_RESULTS,

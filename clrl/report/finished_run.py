@@ -6,17 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-import yaml
-
-from clrl.config_library import flat
-from clrl.errors import CheckpointError, ClrlError
+from clrl.config_texts import Texts, texts_of_file
+from clrl.errors import CheckpointError, ClrlError, ConfigError
 from clrl.records import read_records
 from clrl.run_directory import RunDirectory
 from clrl.summary import RunDescription, Summary, is_summarisable, summarise
 from clrl.summary_file import read_summary
-
-Texts: TypeAlias = Mapping[str, str]
-"""A config's values as text, by dotted key."""
 
 References: TypeAlias = Mapping[str, tuple[Summary, ...]]
 """By game, the results of the single-task runs that a run is measured against."""
@@ -59,11 +54,10 @@ def read_texts(path: Path) -> Texts:
     if not (path / "config.yaml").is_file():
         raise UnfitError("holds no run: there is no config.yaml")
     try:
-        content = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-        config = dict(flat(content))
+        config = texts_of_file(path / "config.yaml")
         _description(config)
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-        raise UnfitError(f"config.yaml cannot be read: {error}") from error
+    except ConfigError as error:
+        raise UnfitError(str(error)) from error
     except (KeyError, ValueError) as error:
         raise UnfitError(
             f"config.yaml is not that of a run on games: no valid {error}"

@@ -18,12 +18,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from clrl.config_texts import digest_of, merged
+from clrl.config_texts import Texts, digest_of, merged
 from clrl.errors import ClrlError
 from clrl.report.finished_run import (
     FinishedRun,
     References,
-    Texts,
     planned_agent_steps,
     read_finished,
     read_texts,

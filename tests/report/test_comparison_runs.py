@@ -196,7 +196,7 @@ def test_what_cannot_be_read_is_left_out_with_the_reason(tmp_path: Path) -> None
     assert found["foreign"] == (
         "config.yaml is not that of a run on games: no valid 'games'"
     )
-    assert "cannot be read" in found["broken"]
+    assert "cannot read the config" in found["broken"]
 
 
 def test_the_same_seed_twice_counts_once(tmp_path: Path) -> None:
