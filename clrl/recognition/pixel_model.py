@@ -15,8 +15,10 @@ def grey_bins(
 ) -> UInt8[np.ndarray, "*B P"]:
     """The grey bin of each pixel of the halved frames, ``grey * bins // 256``.
 
-    84x84 frames are halved by the mean of each 2x2 block (Kirkpatrick et al. (2017),
-    table S2: "model down-scaling x2"); 42x42 frames are used as they are.
+    84x84 frames are halved (Kirkpatrick et al. (2017), table S2: "model down-scaling
+    x2", which does not say how): each 2x2 block by the mean of its two middle levels,
+    which one pixel that shows anything at all hardly changes. 42x42 frames are used as
+    they are.
 
     Args:
         frames: Luminance, 84x84 or 42x42.
@@ -39,8 +41,13 @@ def _halved(frames: UInt8[np.ndarray, "*B H W"]) -> Shaped[np.ndarray, "*B 42 42
             f"the pixel model expects frames of 84x84 or 42x42 pixels, got "
             f"{size[0]}x{size[1]}; resize the observations or use another recogniser."
         )
-    rows = frames[..., 0::2, :].astype(np.uint16) + frames[..., 1::2, :]
-    return np.asarray((rows[..., 0::2] + rows[..., 1::2]) // 4)
+    above, below = frames[..., 0::2, :], frames[..., 1::2, :]
+    low, high = np.minimum(above, below), np.maximum(above, below)
+    # Of four levels in two sorted pairs, the middle ones are the higher of the two low
+    # ones and the lower of the two high ones.
+    middle = np.maximum(low[..., 0::2], low[..., 1::2]).astype(np.uint16)
+    middle += np.minimum(high[..., 0::2], high[..., 1::2])
+    return np.asarray(middle // 2)
 
 
 class PixelModels:

@@ -147,10 +147,15 @@ class ForgetMeNotRecogniser(ScreenRecogniserConfig):
             from, and of the one that makes a new context; a power of two.
         debounce_updates: Further updates in a row that a new label must win before it
             is given out.
+        new_debounce_updates: The same for a label that was never given out.
     """
 
-    segment_updates: int = 4
+    # Unlike the paper: an untrained model needs some frames to pay for learning the
+    # screen. With four, games on black are taken for one where there is noise.
+    segment_updates: int = 8
     debounce_updates: int = 2
+    # A flash of the screen, such as the start of a life, lasts up to 16.
+    new_debounce_updates: int = 16
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -165,7 +170,8 @@ class ForgetMeNotRecogniser(ScreenRecogniserConfig):
                 "recogniser.segment_updates must be a power of two, as the partition "
                 f"tree's segments are, got {self.segment_updates}; change it."
             )
-        check_at_least("recogniser.debounce_updates", self.debounce_updates, 0)
+        for name in ("debounce_updates", "new_debounce_updates"):
+            check_at_least(f"recogniser.{name}", getattr(self, name), 0)
 
     def build(self, current_task: Callable[[], TaskId]) -> TaskRecogniser:
         """A recogniser that has seen nothing yet."""
@@ -177,6 +183,7 @@ class ForgetMeNotRecogniser(ScreenRecogniserConfig):
             update_period_steps=self.update_period_steps,
             max_contexts=self.max_contexts,
             debounce_updates=self.debounce_updates,
+            new_debounce_updates=self.new_debounce_updates,
             min_visit_steps=self.min_visit_steps,
         )
 

@@ -29,6 +29,8 @@ class ScreenForgetMeNot:
         max_contexts: At this number no context is new any more.
         debounce_updates: A change of label waits until its context has been the most
             probable one for this many further updates in a row.
+        new_debounce_updates: The same for a context that would become a new task.
+        min_visit_steps: No visit of a task is shorter (``Visits``).
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class ScreenForgetMeNot:
         update_period_steps: int,
         max_contexts: int,
         debounce_updates: int = 0,
+        new_debounce_updates: int = 0,
         min_visit_steps: int = 0,
     ) -> None:
         self._density = PixelDirichlet(bins, prior)
         self._contexts = TreeContexts(self._density, max_contexts, segment_updates)
         self._sampling = FrameSampling(update_period_steps)
         self._debounce_updates = debounce_updates
+        self._new_debounce_updates = new_debounce_updates
         self._visits = Visits(min_visit_steps)
         self._screen = 0
         self._candidate = 0
@@ -78,8 +82,11 @@ class ScreenForgetMeNot:
     def _follow(self, winner: int) -> None:
         self._wins = self._wins + 1 if winner == self._candidate else 1
         self._candidate = winner
-        is_known = winner < len(self._contexts)
-        if is_known and self._wins > self._debounce_updates:
+        if winner == len(self._contexts):  # none that is known
+            return
+        is_new = self._visits.would_be_new(winner)
+        wait = self._new_debounce_updates if is_new else self._debounce_updates
+        if self._wins > wait:
             self._screen = winner
 
     def recognise(self, observations: UInt8[np.ndarray, "T N H W"]) -> TaskId:

@@ -67,6 +67,11 @@ class Visits:
         longest[task] = max(longest[task], self._step - began[task])
         return task
 
+    def would_be_new(self, screen: int) -> bool:
+        """Whether the screen, if it were followed now, would be a task of its own."""
+        is_unseen = bool(self.tasks(screen + 1)[screen] == _NOBODY)
+        return is_unseen and not self._is_within_visit()
+
     def tasks(self, screens: int) -> Int64[np.ndarray, "D"]:
         """The task of each of the first ``screens`` screens; -1 if never followed."""
         unseen = np.full(max(0, screens - len(self._tasks)), _NOBODY)

@@ -54,14 +54,23 @@ def test_256_bins_are_the_grey_levels() -> None:
     assert np.array_equal(grey_bins(frame, 256), frame.ravel())
 
 
-def test_large_frames_are_halved_by_the_mean_of_four_pixels() -> None:
-    frame = np.zeros((84, 84), np.uint8)
-    frame[:2, :2] = [[10, 20], [30, 40]]
-    frame[82:, 82:] = 255
-    halved = grey_bins(frame, 256).reshape(42, 42)
-    assert halved[0, 0] == 25
-    assert halved[41, 41] == 255
-    assert halved[0, 1] == 0
+def test_large_frames_are_halved_by_the_middle_of_four_pixels() -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(256, size=(3, 84, 84), dtype=np.uint8)
+    blocks = frames.reshape(3, 42, 2, 42, 2).swapaxes(2, 3).reshape(3, 42, 42, 4)
+    middle = np.sort(blocks, axis=3)[..., 1:3].astype(int).sum(axis=3) // 2
+    halved = grey_bins(frames, 256).reshape(3, 42, 42)
+    assert np.array_equal(halved, middle)
+
+
+@given(row=st.integers(0, 83), column=st.integers(0, 83), level=st.integers(0, 255))
+def test_one_noisy_pixel_of_an_even_ground_does_not_show(
+    row: int, column: int, level: int
+) -> None:
+    frame = np.full((84, 84), 90, np.uint8)
+    even = grey_bins(frame, 256)
+    frame[row, column] = level
+    assert np.array_equal(grey_bins(frame, 256), even)
 
 
 def test_frames_of_another_size_are_refused_with_the_remedy() -> None:

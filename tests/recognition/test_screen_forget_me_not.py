@@ -20,6 +20,7 @@ def recogniser(
     update_period_steps: int = 1,
     max_contexts: int = 10,
     debounce_updates: int = 1,
+    new_debounce_updates: int = 1,
     min_visit_steps: int = 0,
 ) -> ScreenForgetMeNot:
     return ScreenForgetMeNot(
@@ -29,6 +30,7 @@ def recogniser(
         update_period_steps=update_period_steps,
         max_contexts=max_contexts,
         debounce_updates=debounce_updates,
+        new_debounce_updates=new_debounce_updates,
         min_visit_steps=min_visit_steps,
     )
 
@@ -64,13 +66,26 @@ def test_games_that_return_get_their_old_labels() -> None:
 def test_a_new_game_is_found_after_a_segment_and_an_old_one_at_once(
     environments: int,
 ) -> None:
-    fmn = recogniser(debounce_updates=0)
+    fmn = recogniser(debounce_updates=0, new_debounce_updates=0)
     labels(fmn, play(0, 19, environments))
     new = labels(fmn, play(1, 20, environments))
     old = labels(fmn, play(0, 20, environments, seed=1))
     assert new.index(1) <= 2 * MIN_SEGMENT
     assert set(new[new.index(1) :]) == {1}
     assert set(old) == {0}
+
+
+def test_a_long_flash_that_comes_again_is_no_task_until_it_stays() -> None:
+    fmn = recogniser(new_debounce_updates=20)
+    for visit in range(3):
+        frames = play(0, 64, seed=visit)
+        frames[32:48] = 255  # four segments, of which a context is made
+        assert set(labels(fmn, frames)) == {0}
+    assert fmn.contexts == 1
+    found = labels(fmn, np.full((64, 1, 42, 42), 255, np.uint8))
+    assert 20 <= found.index(1) <= 24
+    assert set(found[found.index(1) :]) == {1}
+    assert fmn.contexts == 2
 
 
 @pytest.mark.parametrize("flash_updates", [1, 2, 3])
