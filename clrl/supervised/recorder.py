@@ -193,9 +193,11 @@ def stage_in_words(
     )
     if not visited:
         return f"untrained: accuracy {over} over {len(met)} tasks"
+    after = f"after visit {len(visited)}, {visited[-1]}: accuracy"
+    if len(met) == 1:
+        return f"{after} {over} on it"
     return (
-        f"after visit {len(visited)}, {visited[-1]}: accuracy {known[visited[-1]]:.3f} "
-        f"on it, {over} over the {len(met)} tasks met"
+        f"{after} {known[visited[-1]]:.3f} on it, {over} over the {len(met)} tasks met"
     )
 
 
