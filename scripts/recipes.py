@@ -19,6 +19,7 @@ CACHE = Path("runs/recipes")
 RESULTS = Path("docs/results/recipes")
 PAGE = Path("docs/recipes.md")
 PICTURES = Path("docs/pictures")
+TABLE_WIDTH = 110
 
 
 def main() -> int:
@@ -27,7 +28,8 @@ def main() -> int:
     The exit code is 0 even where a recipe misses, 1 where a run failed.
     """
     arguments = parse_arguments()
-    out = Console()
+    # A pipe or a file has no width of its own; the table needs some.
+    out = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     failures = 0
     try:
         everything = read_recipes(FOLDER)
