@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from clrl import run_supervised
-from clrl.config_supervised import SupervisedRunConfig
+from clrl.config.supervised import SupervisedRunConfig
 from clrl.continual.methods import EWC
 from clrl.continual.penalty import QuadraticPenalty
 from clrl.errors import ConfigError
@@ -19,6 +18,7 @@ from clrl.report.fisher_overlap import (
     overlaps_table,
     write_overlaps,
 )
+from clrl.run import supervised as run_supervised
 from clrl.supervised.streams import Permutations
 from clrl.supervised.train import SilentObserver
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from clrl import config_file
 from clrl.checks import check_at_least, check_positive
-from clrl.config import RunConfig, check_games
+from clrl.config import config_file
+from clrl.config.games import RunConfig, check_games
 from clrl.continual.penalty import QuadraticPenalty
 from clrl.continual.perturbation import (
     inverse_importance,
@@ -24,9 +24,9 @@ from clrl.records import RandomPolicy, read_records
 from clrl.report.perturbation import NoiseCurve, Perturbation, write_perturbation
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.evaluate import Evaluator
-from clrl.run_agent import saved_agent
+from clrl.run.agent import saved_agent
+from clrl.run.sequence import make_evaluator
 from clrl.run_directory import RunDirectory
-from clrl.run_games import make_evaluator
 from clrl.seeding import stream_number
 from clrl.types import Parameters
 

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from clrl import config_file
-from clrl.config import check_games
+from clrl.config import config_file
+from clrl.config.games import check_games
 from clrl.errors import ConfigError
 from clrl.progress import Listener
 from clrl.rl.atari import ACTION_NAMES, PROTOCOLS, AtariGame
 from clrl.rl.evaluate import under_label
 from clrl.rl.play import play, write_video
-from clrl.run_agent import saved_agent
+from clrl.run.agent import saved_agent
+from clrl.run.sequence import game_maker, make_evaluator
 from clrl.run_directory import RunDirectory
-from clrl.run_games import game_maker, make_evaluator
 
 EMULATOR_FRAMES_PER_SECOND = 60
 """At which people play."""

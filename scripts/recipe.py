@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 import jsonargparse
 
-from clrl.config_library import find_config, flat
-from clrl.config_texts import (
+from clrl.config.library import find_config, flat
+from clrl.config.texts import (
     Texts,
     digest_of,
     merged,

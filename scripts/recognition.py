@@ -25,15 +25,15 @@ from typing import Any
 
 from recognition_page import AGENT, write_page
 
-from clrl import config_file
-from clrl.config_library import find_config
+from clrl.config import config_file
+from clrl.config.library import find_config
 from clrl.evaluation.recognition import false_switches
 from clrl.progress import SilentListener
-from clrl.recognise import recognise_each
+from clrl.recognise.games import recognise_each
 from clrl.report.recognition import RecognisedStream
-from clrl.run_agent import saved_agent
+from clrl.run.agent import saved_agent
+from clrl.run.sequence import make_evaluator
 from clrl.run_directory import RunDirectory
-from clrl.run_games import make_evaluator
 
 CONFIG = "atari/games19"
 RESULTS = Path("docs/results/recognition")

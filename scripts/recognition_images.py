@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from clrl import config_file
-from clrl.config_library import find_config
+from clrl.config import config_file
+from clrl.config.library import find_config
 from clrl.progress import SilentListener
-from clrl.recognise_supervised import recognise
+from clrl.recognise.supervised import recognise
 
 RESULTS = Path("docs/results/recognition_images")
 CONFIG = "mnist/gem_inferred"

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from clrl.config_common import CommonConfig
-from clrl.config_file import to_yaml
+from clrl.config.common import CommonConfig
+from clrl.config.config_file import to_yaml
 from clrl.history import of_kind
 from clrl.records import Record, read_records, to_line
 from clrl.run_directory import RunDirectory

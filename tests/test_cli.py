@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clrl.cli import main
-from clrl.config import SequenceConfig
+from clrl.config.games import SequenceConfig
 
 from .report.run_files import config_of, write_references, write_run
 from .run_files import config, run_directory

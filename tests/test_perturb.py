@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from clrl import run
 from clrl.cli import main
 from clrl.continual.methods import Finetune
 from clrl.continual.penalty import QuadraticPenalty
@@ -20,13 +19,14 @@ from clrl.perturb import perturb
 from clrl.progress import SilentListener
 from clrl.report.page import write_report
 from clrl.report.perturbation import Perturbation, read_perturbation
-from clrl.run_agent import make_agent, save, saved_agent
+from clrl.run import games as run
+from clrl.run.agent import make_agent, save, saved_agent
+from clrl.run.sequence import make_sequence
 from clrl.run_directory import RunDirectory
-from clrl.run_games import make_sequence
 
 from .report.page_reader import PageReader
+from .run.test_games import TINY
 from .run_files import new_directory
-from .test_run import TINY
 
 SIZES = (0.3, 1e-6)
 

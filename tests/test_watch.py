@@ -14,13 +14,13 @@ from clrl.errors import CheckpointError, ConfigError
 from clrl.progress import SilentListener
 from clrl.rl.atari import ACTION_NAMES, PROTOCOLS, AtariGame, AtariProtocol
 from clrl.rl.play import play
-from clrl.run_agent import make_agent, save
+from clrl.run.agent import make_agent, save
+from clrl.run.sequence import make_sequence
 from clrl.run_directory import RunDirectory
-from clrl.run_games import make_sequence
 from clrl.watch import watch
 
+from .run.test_games import TINY
 from .run_files import new_directory
-from .test_run import TINY
 
 
 @pytest.fixture(scope="module")

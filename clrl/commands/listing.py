@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from clrl.commands.console import line
-from clrl.config_library import config_files
+from clrl.config.library import config_files
 
 if TYPE_CHECKING:
     from clrl.commands.parsers import Commands

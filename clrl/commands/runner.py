@@ -7,7 +7,7 @@ from clrl.progress import Listener
 from clrl.run_directory import RunDirectory
 
 if TYPE_CHECKING:
-    from clrl.config_common import CommonConfig
+    from clrl.config.common import CommonConfig
     from clrl.records import Evaluation, Labelling, Relabelled
 
 
@@ -38,12 +38,12 @@ class Runner(Protocol):
 
 def runner_of(config: "CommonConfig") -> Runner:
     """What runs a config; only the modules of its own domain are imported."""
-    from clrl.config_supervised import SupervisedRunConfig
+    from clrl.config.supervised import SupervisedRunConfig
 
     if isinstance(config, SupervisedRunConfig):
-        from clrl import run_supervised
+        from clrl.run import supervised as run_supervised
 
         return cast("Runner", run_supervised)
-    from clrl import run
+    from clrl.run import games as run
 
     return cast("Runner", run)

@@ -108,7 +108,7 @@ def evaluate(out: Console, options: argparse.Namespace) -> int:
     directory = RunDirectory.open(options.run)
     if options.episodes is not None and options.episodes < 1:
         raise ConfigError(f"--episodes must be at least 1, got {options.episodes}.")
-    from clrl import config_file
+    from clrl.config import config_file
     from clrl.report.tables import evaluation_table
 
     config = config_file.read_config(directory.config)

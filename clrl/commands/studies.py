@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from clrl.commands.console import line, listening
-from clrl.config_library import find_config
+from clrl.config.library import find_config
 from clrl.errors import ConfigError
 from clrl.run_directory import RunDirectory, run_stem
 
 if TYPE_CHECKING:
     from clrl.commands.parsers import Commands
-    from clrl.config_common import CommonConfig
+    from clrl.config.common import CommonConfig
     from clrl.report.recognition import RecognisedStream
 
 
@@ -71,8 +71,8 @@ def _add_overlap(commands: "Commands") -> None:
 
 def recognise(out: Console, options: argparse.Namespace) -> int:
     """Runs a recogniser over a stream; the exit code."""
-    from clrl import config_file
-    from clrl.recognise_tensorboard import write_tensorboard
+    from clrl.config import config_file
+    from clrl.recognise.tensorboard import write_tensorboard
     from clrl.report import recognition as report
 
     config = config_file.read_config(find_config(options.config), options.overrides)
@@ -95,11 +95,11 @@ def recognise(out: Console, options: argparse.Namespace) -> int:
 def _recognised(
     out: Console, config: "CommonConfig", agent: Path | None
 ) -> "RecognisedStream":
-    from clrl.config import RunConfig
-    from clrl.config_supervised import SupervisedRunConfig
+    from clrl.config.games import RunConfig
+    from clrl.config.supervised import SupervisedRunConfig
 
     if isinstance(config, SupervisedRunConfig):
-        from clrl import recognise_supervised
+        from clrl.recognise import supervised as recognise_supervised
 
         if agent is not None:
             raise ConfigError(
@@ -114,7 +114,7 @@ def _recognised(
     check_specs(config.games)
     agent_run = None if agent is None else RunDirectory.open(agent)
 
-    from clrl.recognise import recognise
+    from clrl.recognise.games import recognise
 
     with listening(out) as listener:
         return recognise(config, agent_run, listener)
@@ -139,7 +139,7 @@ def patterns(out: Console, options: argparse.Namespace) -> int:
 
 def overlap(out: Console, options: argparse.Namespace) -> int:
     """Measures the Fisher overlap of tasks; the exit code."""
-    from clrl import config_file
+    from clrl.config import config_file
     from clrl.overlap import run_overlap
 
     config = config_file.read_supervised_config(

@@ -10,14 +10,14 @@ from rich.console import Console
 
 from clrl.commands.console import line, listening, terminable
 from clrl.commands.runner import runner_of
-from clrl.config_library import config_files, find_config
-from clrl.config_texts import texts_of_file
+from clrl.config.library import config_files, find_config
+from clrl.config.texts import texts_of_file
 from clrl.errors import ClrlError, ConfigError
 from clrl.run_directory import RunDirectory, run_stem
 
 if TYPE_CHECKING:
     from clrl.commands.parsers import Commands
-    from clrl.config_common import CommonConfig
+    from clrl.config.common import CommonConfig
     from clrl.report.references import Reference
     from clrl.summary import RunDescription
 
@@ -64,7 +64,7 @@ def train(out: Console, options: argparse.Namespace) -> int:
             "clrl train expects a config, got none; name a file or one of "
             f"{', '.join(config_files())}."
         )
-    from clrl import config_file
+    from clrl.config import config_file
 
     return _train_config(
         out, config_file.read_config(find_config(options.config), options.overrides)
@@ -73,7 +73,7 @@ def train(out: Console, options: argparse.Namespace) -> int:
 
 def _train_config(out: Console, config: "CommonConfig") -> int:
     """Trains as a config says, into a directory of its own."""
-    from clrl import config_file
+    from clrl.config import config_file
 
     runner = runner_of(config)
     runner.check(config)
@@ -105,7 +105,7 @@ def _train_config(out: Console, config: "CommonConfig") -> int:
 
 
 def _train_help(out: Console, config: str | None, overrides: list[str]) -> int:
-    from clrl import config_file
+    from clrl.config import config_file
 
     line(out, "clrl train CONFIG [--key value ...]\n")
     line(out, f"CONFIG is a YAML file or one of: {', '.join(config_files())}\n")
@@ -151,7 +151,7 @@ def _report(
 
 def reference(out: Console, options: argparse.Namespace) -> int:
     """Trains the references that are missing, after a plan of all of them."""
-    from clrl import config_file
+    from clrl.config import config_file
     from clrl.report.references import FOLDER, folder_beside, plan
 
     source = Path(options.source)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clrl.config_texts import Texts
+from clrl.config.texts import Texts
 from clrl.errors import ClrlError, ConfigError
 from clrl.report.finished_run import FinishedRun, read_finished, read_texts
 from clrl.report.references import (

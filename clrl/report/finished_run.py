@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from clrl.config_texts import Texts, texts_of_file
+from clrl.config.texts import Texts, texts_of_file
 from clrl.errors import CheckpointError, ClrlError, ConfigError
 from clrl.records import read_records
 from clrl.run_directory import RunDirectory

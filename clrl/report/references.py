@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from clrl.config_texts import Texts, digest_of, merged
+from clrl.config.texts import Texts, digest_of, merged
 from clrl.errors import ClrlError
 from clrl.report.finished_run import (
     FinishedRun,

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from clrl import records
-from clrl.config_library import leaves
-from clrl.config_texts import read_yaml, texts_of_file
+from clrl.config.library import leaves
+from clrl.config.texts import read_yaml, texts_of_file
 from clrl.errors import ConfigError
 from clrl.history import History, history_of, of_kind, read_history
 from clrl.records import is_cut_off

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import torch
 from machine import machine
 
-from clrl import run
-from clrl.config import (
+from clrl.config.games import (
     AgentConfig,
     EvaluationConfig,
     NetworkConfig,
@@ -26,6 +25,7 @@ from clrl.continual.methods import EWC
 from clrl.progress import SilentListener
 from clrl.recognition.recognisers import FlatForgetMeNotRecogniser
 from clrl.records import Record, Train, read_records, to_line
+from clrl.run import games as run
 from clrl.run_directory import RunDirectory
 
 REFERENCE = Path(__file__).with_name("reference.json")

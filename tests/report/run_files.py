@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from clrl.config import EvaluationConfig, RunConfig, SequenceConfig
-from clrl.config_file import describe, hyper_parameters, to_yaml
+from clrl.config.config_file import describe, hyper_parameters, to_yaml
+from clrl.config.games import EvaluationConfig, RunConfig, SequenceConfig
 from clrl.continual import methods
 from clrl.records import Record, RecordWriter
 from clrl.report.references import FOLDER, plan

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clrl.config import SequenceConfig
+from clrl.config.games import SequenceConfig
 from clrl.evaluation.statistics import Estimate
 from clrl.report.comparison import Comparison, compare
 from clrl.report.comparison_measures import MEASURES

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clrl.config import SequenceConfig
+from clrl.config.games import SequenceConfig
 from clrl.continual.methods import METHODS
 from clrl.errors import ConfigError
 from clrl.recognition.recognisers import RECOGNISERS

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from clrl.config import RunConfig
-from clrl.config_file import hyper_parameters, read_game_config, to_yaml
+from clrl.config.config_file import hyper_parameters, read_game_config, to_yaml
+from clrl.config.games import RunConfig
 from clrl.recognition.recognisers import RECOGNISERS
 from clrl.report.comparison_runs import select
 from clrl.report.references import FOLDER, folder_beside, plan, read_references

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from clrl.config import SequenceConfig
+from clrl.config.games import SequenceConfig
 from clrl.errors import ConfigError
 from clrl.rl.game import GameStep
 from clrl.rl.pixel_noise import NoisyGame

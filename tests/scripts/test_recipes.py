@@ -15,9 +15,9 @@ from recipe_results import read_result, write_result
 from recipe_runs import RecipeError, measures_of, run_seed
 
 import recipes as command
-from clrl.config_file import read_config
-from clrl.config_library import find_config
-from clrl.config_supervised import SupervisedRunConfig
+from clrl.config.config_file import read_config
+from clrl.config.library import find_config
+from clrl.config.supervised import SupervisedRunConfig
 from clrl.errors import ConfigError
 from clrl.run_directory import RunDirectory
 from clrl.summary_file import read_summary

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from clrl.cli import main
-from clrl.config import RunConfig
-from clrl.config_file import read_config
+from clrl.config.config_file import read_config
+from clrl.config.games import RunConfig
 from clrl.records import Visit, read_records
 
 from ..report.page_reader import PageReader

@@ -9,15 +9,15 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.utils import get_device
 
 from clrl.checkpoint import read_checkpoint, write_checkpoint
-from clrl.config import AgentConfig, RunConfig
+from clrl.config.games import AgentConfig, RunConfig
 from clrl.errors import MemoryBudgetError
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.frames import default_frame_store
 from clrl.rl.game_sequence import GameSequence
 from clrl.rl.policy import ContinualDQNPolicy
 from clrl.rl.replay_budget import available_bytes, required_bytes
+from clrl.run.sequence import make_sequence
 from clrl.run_directory import RunDirectory
-from clrl.run_games import make_sequence
 
 N_STACK = 4
 """Frames in an observation (Mnih et al., 2015)."""

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import yaml
 
-from clrl.config_library import flat
+from clrl.config.library import flat
 from clrl.errors import ConfigError
 
 Texts: TypeAlias = dict[str, str]

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from clrl import config_file, records
+from clrl import records
 from clrl.cli import main
-from clrl.config import RunConfig, SequenceConfig
-from clrl.config_library import find_config
+from clrl.config import config_file
+from clrl.config.games import RunConfig, SequenceConfig
+from clrl.config.library import find_config
 from clrl.progress import SilentListener
-from clrl.recognise import recognise, recognise_each
+from clrl.recognise.games import recognise, recognise_each
 from clrl.recognition.recognisers import RECOGNISERS
 from clrl.rl.dqn import ContinualDQN
 from clrl.run_directory import RunDirectory

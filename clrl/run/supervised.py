@@ -8,9 +8,10 @@ from contextlib import closing
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from clrl import allocator, config_file
+from clrl import allocator
 from clrl.checkpoint import read_checkpoint, write_checkpoint
-from clrl.config_supervised import SupervisedRunConfig, TrainingConfig
+from clrl.config import config_file
+from clrl.config.supervised import SupervisedRunConfig, TrainingConfig
 from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import Domain
 from clrl.errors import ClrlError, ConfigError, DivergenceError

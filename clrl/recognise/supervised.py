@@ -1,10 +1,11 @@
 """Runs a recogniser over the minibatches of a supervised config, without training."""
 
-from clrl import config_file, run_supervised
-from clrl.config_supervised import SupervisedRunConfig
+from clrl.config import config_file
+from clrl.config.supervised import SupervisedRunConfig
 from clrl.progress import Listener, Status
-from clrl.recognise_recording import Recording
+from clrl.recognise.recording import Recording
 from clrl.report.recognition import RecognisedStream
+from clrl.run import supervised as run_supervised
 
 
 def recognise(config: SupervisedRunConfig, listener: Listener) -> RecognisedStream:

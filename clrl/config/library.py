@@ -10,7 +10,7 @@ from typing import Any
 
 from clrl.errors import unknown_name
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 # A wheel carries the configs inside the package; a checkout has them beside it.
 _FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 

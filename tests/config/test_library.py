@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from clrl.config_library import config_files, find_config
+from clrl.config.library import config_files, find_config
 from clrl.errors import ConfigError
 
 

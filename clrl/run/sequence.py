@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from clrl.config import RunConfig
+from clrl.config.games import RunConfig
 from clrl.rl.atari import PROTOCOLS, rom_path
 from clrl.rl.atari_modes import GameSpec, make_atari_game
 from clrl.rl.evaluate import Evaluator, Spectator, nobody

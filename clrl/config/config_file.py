@@ -25,17 +25,17 @@ import docstring_parser
 import jsonargparse
 import yaml
 
-from clrl.config import (
+from clrl.config.common import CommonConfig
+from clrl.config.games import (
     AgentConfig,
     EvaluationConfig,
     NetworkConfig,
     RunConfig,
     SequenceConfig,
 )
-from clrl.config_common import CommonConfig
-from clrl.config_library import flat
-from clrl.config_supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
-from clrl.config_texts import Texts, merged, texts_of_arguments, texts_of_file
+from clrl.config.library import flat
+from clrl.config.supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
+from clrl.config.texts import Texts, merged, texts_of_arguments, texts_of_file
 from clrl.continual.methods import METHODS, MethodConfig
 from clrl.errors import ConfigError, unknown_name
 from clrl.recognition.image_recognisers import IMAGE_RECOGNISERS, ImageRecogniserConfig

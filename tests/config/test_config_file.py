@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from clrl.config import RunConfig
-from clrl.config_file import config_help, describe, read_config, to_yaml
-from clrl.config_library import config_files
-from clrl.config_supervised import SupervisedRunConfig
+from clrl.config.config_file import config_help, describe, read_config, to_yaml
+from clrl.config.games import RunConfig
+from clrl.config.library import config_files
+from clrl.config.supervised import SupervisedRunConfig
 from clrl.continual.learner import Method
 from clrl.continual.methods import EWC, Domain, Finetune, MethodConfig
 from clrl.errors import ConfigError

@@ -10,10 +10,10 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from clrl import records, run_supervised
+from clrl import records
 from clrl.checkpoint import read_checkpoint
-from clrl.config_file import describe
-from clrl.config_supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
+from clrl.config.config_file import describe
+from clrl.config.supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
 from clrl.continual.methods import EWC, METHODS
 from clrl.errors import CheckpointError, ConfigError, DataError, DivergenceError
 from clrl.progress import SilentListener
@@ -24,12 +24,13 @@ from clrl.recognition.recognisers import (
     OracleRecogniser,
 )
 from clrl.report.page import write_report
+from clrl.run import supervised as run_supervised
 from clrl.run_directory import RunDirectory
 from clrl.summary import summarise
 from clrl.supervised.streams import Permutations, Plain, Rotations, Split, StreamConfig
 
-from .fakes import InterruptingListener, Remembering, ScriptedLabels
-from .run_files import new_directory, recorded
+from ..fakes import InterruptingListener, Remembering, ScriptedLabels
+from ..run_files import new_directory, recorded
 
 EXAMPLES = 60
 

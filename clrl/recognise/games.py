@@ -8,18 +8,18 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Int64, Shaped
 
-from clrl import config_file
-from clrl.config import RunConfig, check_games
+from clrl.config import config_file
+from clrl.config.games import RunConfig, check_games
 from clrl.progress import Listener, Status
-from clrl.recognise_recording import Recording
+from clrl.recognise.recording import Recording
 from clrl.recognition.protocol import Oracle
 from clrl.report.recognition import RecognisedStream
 from clrl.rl.atari import PROTOCOLS
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.game_sequence import GameSequence, distinct_games
-from clrl.run_agent import load, make_agent
+from clrl.run.agent import load, make_agent
+from clrl.run.sequence import make_sequence, make_visits
 from clrl.run_directory import RunDirectory
-from clrl.run_games import make_sequence, make_visits
 
 RELABEL_CALLS = 16
 """An agent that plays asks this often, in vector steps, under which task to act."""

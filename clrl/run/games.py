@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
-from clrl import allocator, config_file
-from clrl.config import RunConfig
+from clrl import allocator
+from clrl.config import config_file
+from clrl.config.games import RunConfig
 from clrl.errors import ClrlError, DivergenceError
 from clrl.guards import Guards, standard_guards
 from clrl.progress import Listener
@@ -25,9 +26,9 @@ from clrl.rl.objective import QLearning
 from clrl.rl.precision import try_precisions
 from clrl.rl.recorder import Recorder, Schedule, describe, evaluations
 from clrl.rl.replay import ReplayBatch
-from clrl.run_agent import check_memory, make_agent, save, saved_agent
+from clrl.run.agent import check_memory, make_agent, save, saved_agent
+from clrl.run.sequence import make_evaluator, make_sequence, rom_md5s
 from clrl.run_directory import RunDirectory
-from clrl.run_games import make_evaluator, make_sequence, rom_md5s
 from clrl.threads import fastest_threads
 
 _TRIAL_VECTOR_STEPS = 64  # played before precisions are tried

@@ -11,9 +11,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from clrl import records, run
+from clrl import records
 from clrl.checkpoint import read_checkpoint
-from clrl.config import (
+from clrl.config.games import (
     AgentConfig,
     EvaluationConfig,
     NetworkConfig,
@@ -28,12 +28,13 @@ from clrl.recognition.recognisers import (
     OneTaskRecogniser,
     OracleRecogniser,
 )
-from clrl.run_agent import check_memory
+from clrl.run import games as run
+from clrl.run.agent import check_memory
+from clrl.run.sequence import make_visits
 from clrl.run_directory import RunDirectory
-from clrl.run_games import make_visits
 
-from .fakes import InterruptingListener, Remembering
-from .run_files import new_directory, recorded
+from ..fakes import InterruptingListener, Remembering
+from ..run_files import new_directory, recorded
 
 VISIT_STEPS = 400
 

@@ -3,7 +3,8 @@ import dataclasses
 import docstring_parser
 import pytest
 
-from clrl.config import (
+from clrl.config.common import CommonConfig
+from clrl.config.games import (
     AgentConfig,
     EvaluationConfig,
     NetworkConfig,
@@ -11,8 +12,7 @@ from clrl.config import (
     SequenceConfig,
     check_games,
 )
-from clrl.config_common import CommonConfig
-from clrl.config_supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
+from clrl.config.supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
 from clrl.continual.methods import METHODS
 from clrl.errors import ConfigError
 from clrl.recognition.recognisers import RECOGNISERS

@@ -1,0 +1,1 @@
+"""Every knob of a run: its dataclasses, and the files and texts it is read from."""

@@ -1,0 +1,1 @@
+"""Recognisers run over a stream without a learner (``clrl recognise``)."""

@@ -1,0 +1,1 @@
+"""Runs put together from their configs, trained, saved and evaluated."""
