@@ -122,14 +122,10 @@ class PixelDirichlet:
         observation: Int64[np.ndarray, "B P"],
     ) -> Float64[np.ndarray, "B M"]:
         """Log probability of each sequence's next frame under each model."""
-        counts = np.stack(
-            [
-                of_models.take(at, axis=1) + of_evidence.take(at)
-                for of_models, of_evidence, at in zip(
-                    models, evidence, observation, strict=True
-                )
-            ]
-        )
+        counts = np.empty((*models.shape[:2], PIXELS), models.dtype)
+        for b, at in enumerate(observation):
+            np.take(models[b], at, axis=1, out=counts[b], mode="clip")
+            counts[b] += evidence[b].take(at)
         frames = models[:, :, -1] + evidence[:, None, -1]
         return log_frame_predictive(counts, frames, self.bins, self.prior)
 

@@ -98,11 +98,11 @@ class ForgetMeNot:
         identities = int(self.pool.identities_given.max())
         parts = []
         for segment, probability in self._segment_probabilities().items():
-            of_models = np.exp(segment.log_joint - segment.log_evidence[:, None])
+            identity, of_models = segment.posterior()
             sequences = len(of_models)
             part = np.zeros((sequences, identities + 1))
             # Identity -1, the untrained model's, is the last column.
-            place = np.arange(sequences)[:, None], segment.candidates.identities
+            place = np.arange(sequences)[:, None], identity
             np.add.at(part, place, probability[:, None] * of_models)
             parts.append((segment, part))
         return parts

@@ -73,12 +73,16 @@ class Segment:
         self.reservoir: list[np.ndarray] = []
         self._hopeful = np.arange(candidates.log_prior.shape[1])
         self._hopeful_prior = candidates.log_prior
-        self._hopeful_models = candidates.models
+        self._hopeful_models: Shaped[np.ndarray, "B hopeful S"] | None = (
+            candidates.models
+        )
 
-    @property
-    def log_joint(self) -> Float64[np.ndarray, "B M"]:
-        """Log of each candidate's prior times its probability of the segment."""
-        return np.asarray(self.candidates.log_prior + self.log_likelihood)
+    def posterior(
+        self,
+    ) -> tuple[Int64[np.ndarray, "B hopeful"], Float64[np.ndarray, "B hopeful"]]:
+        """Identities of the candidates that are left, and the probability of each."""
+        log_posterior = self._hopeful_joint() - self.log_evidence[:, None]
+        return self.candidates.identities[:, self._hopeful], np.exp(log_posterior)
 
     def log_predictive(
         self, observation: Shaped[np.ndarray, "B *observation"]
@@ -101,6 +105,8 @@ class Segment:
     def _log_predictives(
         self, observation: Shaped[np.ndarray, "B *observation"]
     ) -> Float64[np.ndarray, "B hopeful"]:
+        if self._hopeful_models is None:
+            self._hopeful_models = self.candidates.models[:, self._hopeful]
         return self.density.log_predictive(
             self._hopeful_models, self.evidence, observation
         )
@@ -124,7 +130,7 @@ class Segment:
         if len(hopeful) < len(self._hopeful):
             self._hopeful = hopeful
             self._hopeful_prior = self.candidates.log_prior[:, hopeful]
-            self._hopeful_models = self.candidates.models[:, hopeful]
+            self._hopeful_models = None  # most segments end before these are needed
 
     def _keep(self, observation: Shaped[np.ndarray, "B *observation"]) -> None:
         if len(self.reservoir) < self.reservoir_size:
