@@ -7,7 +7,7 @@ from clrl.types import TaskId
 
 _NEVER = -(2**62)
 _NOBODY = -1
-_SETTLING_SHARE = 20  # a stay is no flicker from a 20th of a shortest visit on
+_SETTLING_SHARE = 25  # a stay is no flicker from a 25th of a shortest visit on
 
 
 class Visits:
@@ -21,7 +21,7 @@ class Visits:
     - where a task is left and returned to within that time, so is what came between.
 
     A task that has had a visit of that length by itself is never made part of another.
-    A stay of less than a twentieth of that time may be a mistake, as when a switch
+    A stay of less than a 25th of that time may be a mistake, as when a switch
     passes through a wrong screen: nothing follows from it.
 
     Unlike the papers, where each model is a context of its own. They do visit games for

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clrl.recognition.visits import Visits
 
-MIN_VISIT = 40
+MIN_VISIT = 50
 """So that a stay of 2 steps is no mistake."""
 
 
@@ -23,7 +23,7 @@ class VisitsByHand:
 
     def __init__(self, min_visit_steps: int) -> None:
         self.min_visit_steps = min_visit_steps
-        self.settling_steps = min_visit_steps // 20
+        self.settling_steps = min_visit_steps // 25
         self.task_of: dict[int, int] = {}  # by screen
         self.history: list[int] = []  # by step
         self.began: dict[int, int] = {}  # by task
@@ -79,12 +79,12 @@ class VisitsByHand:
 
 
 def test_what_is_new_within_a_shortest_visit_is_part_of_it() -> None:
-    assert tasks((0, 5), (1, 5), (2, 29), (3, 20), (1, 5), (3, 5)) == [0] * 6
+    assert tasks((0, 5), (1, 5), (2, 39), (3, 20), (1, 5), (3, 5)) == [0] * 6
 
 
 def test_what_is_new_later_is_a_task_until_it_turns_out_to_be_a_room() -> None:
-    assert tasks((0, 40), (1, 5), (0, 2), (1, 5), (0, 1)) == [0, 1, 0, 1, 0]
-    assert tasks((0, 40), (1, 5), (0, 3), (1, 5), (0, 1)) == [0, 1, 0, 0, 0]
+    assert tasks((0, 50), (1, 5), (0, 2), (1, 5), (0, 1)) == [0, 1, 0, 1, 0]
+    assert tasks((0, 50), (1, 5), (0, 3), (1, 5), (0, 1)) == [0, 1, 0, 0, 0]
 
 
 def test_a_lap_of_several_rooms_is_one_task() -> None:
@@ -93,25 +93,25 @@ def test_a_lap_of_several_rooms_is_one_task() -> None:
 
 
 def test_games_that_are_visited_for_long_stay_apart() -> None:
-    assert tasks((0, 40), (1, 40), (0, 40), (1, 40)) == [0, 1, 0, 1]
+    assert tasks((0, 50), (1, 50), (0, 50), (1, 50)) == [0, 1, 0, 1]
 
 
 def test_a_known_task_that_is_seen_for_a_moment_stays_apart() -> None:
-    assert tasks((0, 40), (1, 40), (0, 8), (1, 40), (0, 40)) == [0, 1, 0, 1, 0]
+    assert tasks((0, 50), (1, 50), (0, 8), (1, 50), (0, 50)) == [0, 1, 0, 1, 0]
 
 
 def test_a_wrong_screen_that_a_switch_passes_through_joins_no_games() -> None:
-    assert tasks((0, 40), (1, 40), (0, 1), (2, 40), (1, 40), (0, 40)) == [
+    assert tasks((0, 50), (1, 50), (0, 1), (2, 50), (1, 50), (0, 50)) == [
         *(0, 1, 0, 2, 1, 0)
     ]
 
 
 def test_a_new_game_that_is_taken_for_a_known_one_for_a_moment_stays_apart() -> None:
-    assert tasks((0, 40), (1, 10), (0, 2), (1, 40), (0, 40)) == [0, 1, 0, 1, 0]
+    assert tasks((0, 50), (1, 10), (0, 2), (1, 50), (0, 50)) == [0, 1, 0, 1, 0]
 
 
 def test_the_rooms_of_a_visit_together_make_it_long() -> None:
-    alternating = [(0, 14), (1, 14), (0, 14)]
+    alternating = [(0, 17), (1, 17), (0, 17)]
     assert tasks(*alternating, (3, 60), (0, 3), (3, 3), (1, 3))[-4:] == [1, 0, 1, 0]
 
 
@@ -121,7 +121,7 @@ def test_without_a_shortest_visit_each_screen_is_a_task() -> None:
 
 def test_tasks_are_numbered_without_gaps_for_rooms() -> None:
     visits = Visits(MIN_VISIT)
-    for screen, steps in ((0, 5), (1, 40), (4, 40)):
+    for screen, steps in ((0, 5), (1, 50), (4, 50)):
         for _ in range(steps):
             visits.follow(screen)
     assert visits.given == 2
@@ -130,7 +130,7 @@ def test_tasks_are_numbered_without_gaps_for_rooms() -> None:
 
 def test_the_probability_of_a_task_is_that_of_its_screens() -> None:
     visits = Visits(MIN_VISIT)
-    for screen, steps in ((0, 5), (1, 40), (3, 1)):
+    for screen, steps in ((0, 5), (1, 50), (3, 1)):
         for _ in range(steps):
             visits.follow(screen)
     pooled = visits.pooled(np.array([0.1, 0.2, 0.3, 0.15, 0.25]))
@@ -142,7 +142,7 @@ def test_the_probability_of_a_task_is_that_of_its_screens() -> None:
 def test_the_best_task_is_the_best_screens_and_never_an_unknown_one() -> None:
     visits = Visits(MIN_VISIT)
     assert visits.best(np.array([-1.0])) == 0
-    for screen, steps in ((0, 5), (1, 40), (3, 1)):
+    for screen, steps in ((0, 5), (1, 50), (3, 1)):
         for _ in range(steps):
             visits.follow(screen)
     assert visits.best(np.array([-9.0, -2.0, -1.0, -3.0])) == 0
