@@ -1,5 +1,6 @@
 """Recipes beside what they came to: as lines of a table, and as ``docs/recipes.md``."""
 
+import shlex
 import statistics
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -108,7 +109,7 @@ def _section(name: str, recipe: Recipe, result: Result | None) -> Iterator[str]:
         yield recipe.note.strip()
     yield ""
     if recipe.config is not None:
-        arguments = " ".join(recipe.arguments)
+        arguments = shlex.join(recipe.arguments)
         yield f"    clrl train {recipe.config} {arguments}".rstrip()
         yield ""
     cost = f"About {recipe.minutes:g} minutes a seed on one core."

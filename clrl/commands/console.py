@@ -31,5 +31,5 @@ def terminable() -> Iterator[None]:
 
 
 def line(out: Console, text: str) -> None:
-    """Says a line as it is, however long; the only place that prints plain text."""
+    """Says a line as it is, however long."""
     out.print(text, highlight=False, markup=False, soft_wrap=True)

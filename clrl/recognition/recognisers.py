@@ -48,12 +48,13 @@ class ScreenRecogniserConfig(RecogniserConfig):
 
     Attributes:
         bins: Grey bins of a pixel, 2 to 256.
-        prior: Dirichlet pseudo-counts of each bin; below ``1 / bins``.
+        prior: Dirichlet pseudo-counts of each bin; best well below ``1 / bins``.
         update_period_steps: Agent decisions, summed over parallel environments, for
             each model update (table S2 of Kirkpatrick et al. (2017): 4).
         max_contexts: No more models than this are made (paper: no limit); the default
             is as many as a network has gains and biases for. With ``min_visit_steps``
-            a context may have several models: then more are needed, 256 KiB each.
+            a context may have several models, and flashes that are no task have some
+            too: then more are needed, 256 KiB each.
         min_visit_steps: No visit of a task is shorter, steps of the vector environment
             (paper: 0, off). What is new within that time of a task's coming, and what
             lies between leaving and returning to it within that time, is one task with

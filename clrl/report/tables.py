@@ -59,20 +59,21 @@ def task_table(summary: Summary) -> Table:
     What stays of the score matrix where its columns, a task each, do not fit.
     """
     is_accuracy = summary.measure == "accuracy"
-    what = "Accuracy on each task" if is_accuracy else "Score of each game"
-    table = Table(title=f"{what} (all stages are in the picture below)")
+    what = "Accuracy" if is_accuracy else "Score (human-normalised)"
+    table = Table(title=f"{what}; all stages are in the picture below")
     table.add_column("task" if is_accuracy else "game")
     for name in ("untrained", "when last left", "in the end"):
         table.add_column(name, justify="right")
-    left = {visit.game: stage for stage, visit in enumerate(summary.visits, start=1)}
+    scored = summary.visits[: len(summary.scores) - 1]  # one may be going on
+    left = {visit.game: stage for stage, visit in enumerate(scored, start=1)}
     for column, task in enumerate(summary.tasks):
-        stages = (0, left.get(task), len(summary.scores) - 1)
+        stages = (0, left.get(task), len(scored))
         table.add_row(task, *(_at(summary, stage, column) for stage in stages))
     return table
 
 
 def _at(summary: Summary, stage: int | None, column: int) -> str:
-    if stage is None or stage >= len(summary.scores):
+    if stage is None:
         return "-"
     value = summary.scores[stage][column]
     if summary.measure == "accuracy":

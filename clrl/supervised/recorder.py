@@ -155,8 +155,7 @@ class Recorder:
             if isinstance(record, records.Relabelled):
                 group = f"score_{record.labelling}"
             accuracies.setdefault(group, {})[record.game] = record.returns[0]
-        for group, values in accuracies.items():
-            self._plot(trainer, group, values)
+            self._plot(trainer, group, {record.game: record.returns[0]})
         visited = [trainer.stream.tasks[v].name for v in trainer.stream.visits[:stage]]
         self._listener.message(stage_in_words(accuracies, visited))
 

@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from clrl.continual.methods import METHODS, ExperienceReplay, Joint
+from clrl.continual.methods import (
+    METHODS,
+    RMA,
+    ExperienceReplay,
+    Joint,
+    MethodConfig,
+    PublishedRMA,
+)
 from clrl.types import TaskId
 
 from .toy import LinearNetwork, ToyBatch, domain, learner_of, toy_batch
@@ -45,17 +52,22 @@ def test_joint_training_gives_every_earlier_task_the_weight_of_the_current_one()
 
 
 @pytest.mark.parametrize(
-    "name", ["gem", "agem", "er", "joint", "rma", "rma_as_published"]
+    "config",
+    [
+        *(METHODS[name]() for name in ("gem", "agem", "er", "joint", "rma_per_task")),
+        RMA(draws=3, write_every_updates=2),
+        PublishedRMA(examples=40, draws=20, write_every_updates=2),
+    ],
 )
-def test_a_run_that_was_saved_continues_to_the_same_bits(name: str) -> None:
+def test_a_run_that_was_saved_continues_to_the_same_bits(config: MethodConfig) -> None:
     def trained(saves: bool) -> list[torch.nn.Parameter]:
         network = LinearNetwork(3, 4)
-        learner = learner_of(network, METHODS[name]().build(domain()))
+        learner = learner_of(network, config.build(domain()))
         for step in range(12):
             learner.step(toy_batch((6, 3), step), task=step // 4)
             if saves and step == 6:
                 state = {n: t.clone() for n, t in learner.method.state_dict().items()}
-                fresh = METHODS[name]().build(domain())
+                fresh = config.build(domain())
                 fresh.load_state_dict(state)
                 learner = learner_of(network, fresh)
         return list(network.parameters())

@@ -107,6 +107,9 @@ def test_the_partition_tree_knows_a_game_that_returns_by_its_first_frames(
     assert contexts == len(GAMES)
     assert table.argmax(axis=1).tolist() == [0, 1, 2]
     update = config.update_period_steps // environments
+    # A segment may have to wait for the tree's next one to begin.
+    longest_new = 2 * config.segment_updates + config.new_debounce_updates
+    assert delays[: len(GAMES) - 1].max() <= longest_new * update
     of_returns = delays[len(GAMES) - 1 :]
     assert of_returns.max() <= (1 + config.debounce_updates) * update
     assert total - table.max(axis=1).sum() == delays.sum()

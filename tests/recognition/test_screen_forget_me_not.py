@@ -149,16 +149,21 @@ def test_recognise_says_the_best_known_context_and_changes_nothing() -> None:
 @given(
     split=st.integers(0, 60),
     debounce_updates=st.integers(0, 2),
+    new_debounce_updates=st.integers(0, 5),
     min_visit_steps=st.sampled_from([0, 10, 40]),
 )
 def test_a_saved_recogniser_goes_on_as_if_never_interrupted(
-    split: int, debounce_updates: int, min_visit_steps: int
+    split: int, debounce_updates: int, new_debounce_updates: int, min_visit_steps: int
 ) -> None:
     frames = np.concatenate(
         [play(g, 15, 2, seed=v) for v, g in enumerate([0, 1, 2, 0])]
     )
     whole, first, second = (
-        recogniser(debounce_updates=debounce_updates, min_visit_steps=min_visit_steps)
+        recogniser(
+            debounce_updates=debounce_updates,
+            new_debounce_updates=new_debounce_updates,
+            min_visit_steps=min_visit_steps,
+        )
         for _ in range(3)
     )
     expected = labels(whole, frames)

@@ -3,7 +3,13 @@ import io
 from rich.console import Console, RenderableType
 
 from clrl.records import Evaluation, Relabelled
-from clrl.report.tables import evaluation_table, number, report, score
+from clrl.report.tables import (
+    evaluation_table,
+    number,
+    report,
+    score,
+    task_table,
+)
 from clrl.summary import summarise
 
 from ..synthetic_run import (
@@ -41,6 +47,19 @@ def test_where_the_matrix_is_too_wide_each_task_has_a_row() -> None:
         row = next(line for line in rows.splitlines() if task in line)
         for stage in (0, last, len(summary.scores) - 1):
             assert score(summary.scores[stage][column]) in row
+
+
+def test_a_game_that_is_being_revisited_was_last_left_before() -> None:
+    run = synthetic_run()
+    second = next(r for r in run if getattr(r, "visit", None) == len(GAMES))
+    so_far = run[: run.index(second) + 1]  # the second visit to the first game begins
+    summary = summarise(so_far, description())
+    row = next(
+        line
+        for line in shown(task_table(summary)).splitlines()
+        if summary.tasks[0] in line
+    )
+    assert score(summary.scores[1][0]) in row.split("│")[3]
 
 
 def test_the_report_says_which_games_have_no_human_score() -> None:

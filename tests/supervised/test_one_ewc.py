@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from stable_baselines3.common.logger import configure
 
@@ -12,7 +13,7 @@ from clrl.rl.atari import PROTOCOLS, AtariGame
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.game_sequence import GameSequence, fixed_visits
 from clrl.rl.policy import ContinualDQNPolicy
-from clrl.supervised.data import load_mnist
+from clrl.supervised.data import DATASETS
 from clrl.supervised.streams import Permutations
 
 from ..fakes import parameters_of
@@ -23,9 +24,11 @@ from .test_train import Diary, trainer_of
 METHOD = EWC(strength=2.0, importance_batches=3)
 
 
-@needs_mnist
-def test_the_same_ewc_trains_an_atari_agent_and_an_mnist_network(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    "dataset", ["digits", pytest.param("mnist", marks=needs_mnist)]
+)
+def test_the_same_ewc_trains_an_atari_agent_and_a_classifier(
+    dataset: str, tmp_path: Path
 ) -> None:
     protocol = PROTOCOLS["nature"]
     sequence = GameSequence(
@@ -54,14 +57,15 @@ def test_the_same_ewc_trains_an_atari_agent_and_an_mnist_network(
     before = parameters_of(agent.q_net)
     agent.learn(sequence.total_steps, log_interval=None)  # type: ignore[arg-type]
     sequence.close()
-    made = stream(Permutations(tasks=2), load_mnist(MNIST_DIR), examples_per_task=60)
+    images = DATASETS[dataset].load(MNIST_DIR)
+    made = stream(Permutations(tasks=2), images, examples_per_task=60)
     trainer, diary = trainer_of(made, METHOD), Consolidations()
-    mnist_before = parameters_of(trainer.network)
+    images_before = parameters_of(trainer.network)
     trainer.learn(diary)
 
     for network, start, left in (
         (agent.q_net, before, agent.consolidations[:1]),
-        (trainer.network, mnist_before, diary.left_tasks[:1]),
+        (trainer.network, images_before, diary.left_tasks[:1]),
     ):
         assert any(
             not torch.equal(a, b)
