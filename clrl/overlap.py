@@ -18,7 +18,7 @@ from clrl.report.fisher_overlap import (
     overlaps_table,
     write_overlaps,
 )
-from clrl.run import supervised as run_supervised
+from clrl.run.supervised import make_trainer
 from clrl.supervised.streams import Permutations
 from clrl.supervised.train import SilentObserver
 
@@ -81,7 +81,7 @@ def run_overlap(
 
 def _overlaps(config: SupervisedRunConfig) -> dict[str, float]:
     """The overlap of the two tasks' Fishers by layer, after training on both."""
-    trainer = run_supervised.make_trainer(config)
+    trainer = make_trainer(config)
     trainer.learn(SilentObserver())
     penalty = trainer.learner.method.penalty
     assert isinstance(penalty, QuadraticPenalty)

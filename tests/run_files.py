@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from clrl.config.common import CommonConfig
+from clrl.config.any_domain import CommonConfig
 from clrl.config.config_file import to_yaml
 from clrl.history import of_kind
 from clrl.records import Record, read_records, to_line

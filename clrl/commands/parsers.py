@@ -24,9 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
     version = importlib.metadata.version("clrl")
     parser.add_argument("--version", action="version", version=f"clrl {version}")
     parser.set_defaults(takes_keys=False)
-    commands: Commands = parser.add_subparsers(
-        dest="command", required=True, metavar="COMMAND"
-    )
+    commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for family in (training, runs, studies, listing):
         family.add_to(commands)
     return parser

@@ -7,7 +7,7 @@ from clrl.progress import Listener
 from clrl.run_directory import RunDirectory
 
 if TYPE_CHECKING:
-    from clrl.config.common import CommonConfig
+    from clrl.config.any_domain import CommonConfig
     from clrl.records import Evaluation, Labelling, Relabelled
 
 
@@ -41,9 +41,9 @@ def runner_of(config: "CommonConfig") -> Runner:
     from clrl.config.supervised import SupervisedRunConfig
 
     if isinstance(config, SupervisedRunConfig):
-        from clrl.run import supervised as run_supervised
+        from clrl.run import supervised
 
-        return cast("Runner", run_supervised)
-    from clrl.run import games as run
+        return cast("Runner", supervised)
+    from clrl.run import games
 
-    return cast("Runner", run)
+    return cast("Runner", games)

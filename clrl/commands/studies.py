@@ -13,7 +13,7 @@ from clrl.run_directory import RunDirectory, run_stem
 
 if TYPE_CHECKING:
     from clrl.commands.parsers import Commands
-    from clrl.config.common import CommonConfig
+    from clrl.config.any_domain import CommonConfig
     from clrl.report.recognition import RecognisedStream
 
 
@@ -99,7 +99,7 @@ def _recognised(
     from clrl.config.supervised import SupervisedRunConfig
 
     if isinstance(config, SupervisedRunConfig):
-        from clrl.recognise import supervised as recognise_supervised
+        from clrl.recognise import supervised
 
         if agent is not None:
             raise ConfigError(
@@ -107,7 +107,7 @@ def _recognised(
                 "supervised config; leave it out."
             )
         with listening(out) as listener:
-            return recognise_supervised.recognise(config, listener)
+            return supervised.recognise(config, listener)
     from clrl.rl.atari_modes import check_specs
 
     assert isinstance(config, RunConfig)

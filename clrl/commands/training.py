@@ -17,7 +17,7 @@ from clrl.run_directory import RunDirectory, run_stem
 
 if TYPE_CHECKING:
     from clrl.commands.parsers import Commands
-    from clrl.config.common import CommonConfig
+    from clrl.config.any_domain import CommonConfig
     from clrl.report.references import Reference
     from clrl.summary import RunDescription
 

@@ -25,7 +25,7 @@ import docstring_parser
 import jsonargparse
 import yaml
 
-from clrl.config.common import CommonConfig
+from clrl.config.any_domain import CommonConfig
 from clrl.config.games import (
     AgentConfig,
     EvaluationConfig,

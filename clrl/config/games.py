@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from clrl.checks import check_at_least, check_positive, check_share
-from clrl.config.common import CommonConfig
+from clrl.config.any_domain import CommonConfig
 from clrl.continual.task_layers import TaskLayers
 from clrl.errors import ConfigError, unknown_name
 from clrl.recognition.recognisers import ScreenRecogniserConfig

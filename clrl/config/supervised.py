@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from clrl.checks import check_at_least, check_positive, check_share
-from clrl.config.common import CommonConfig
+from clrl.config.any_domain import CommonConfig
 from clrl.continual.methods import (
     EWC,
     MAS,

@@ -5,7 +5,7 @@ from clrl.config.supervised import SupervisedRunConfig
 from clrl.progress import Listener, Status
 from clrl.recognise.recording import Recording
 from clrl.report.recognition import RecognisedStream
-from clrl.run import supervised as run_supervised
+from clrl.run.supervised import load_dataset, make_stream
 
 
 def recognise(config: SupervisedRunConfig, listener: Listener) -> RecognisedStream:
@@ -19,7 +19,7 @@ def recognise(config: SupervisedRunConfig, listener: Listener) -> RecognisedStre
         DataError: A file of the data set is missing, altered, or cannot be fetched.
         ConfigError: The data set cannot be divided as the config asks.
     """
-    stream = run_supervised.make_stream(config, run_supervised.load_dataset(config))
+    stream = make_stream(config, load_dataset(config))
     true_task = stream.visits[0]
     recogniser = config.recogniser.build(lambda: true_task)
     recording = Recording(recogniser, stream.total_examples)

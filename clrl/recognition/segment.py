@@ -52,6 +52,8 @@ class Segment:
             sequence is given up, which saves time; ``inf`` is exact.
     """
 
+    _hopeful_models: Shaped[np.ndarray, "B hopeful S"] | None
+
     def __init__(
         self,
         density: Density,
@@ -71,11 +73,7 @@ class Segment:
         self.log_likelihood = np.zeros_like(candidates.log_prior)
         self.log_evidence = np.zeros(sequences)
         self.reservoir: list[np.ndarray] = []
-        self._hopeful = np.arange(candidates.log_prior.shape[1])
-        self._hopeful_prior = candidates.log_prior
-        self._hopeful_models: Shaped[np.ndarray, "B hopeful S"] | None = (
-            candidates.models
-        )
+        self._consider_all()
 
     def posterior(
         self,
@@ -125,6 +123,11 @@ class Segment:
             self.log_likelihood[:, self._hopeful[is_hopeless]] = -np.inf
             self._select_hopeful()
 
+    def _consider_all(self) -> None:
+        self._hopeful = np.arange(self.candidates.log_prior.shape[1])
+        self._hopeful_prior = self.candidates.log_prior
+        self._hopeful_models = self.candidates.models
+
     def _select_hopeful(self) -> None:
         hopeful = np.flatnonzero(np.isfinite(self.log_likelihood).any(axis=0))
         if len(hopeful) < len(self._hopeful):
@@ -159,7 +162,5 @@ class Segment:
         self.log_likelihood = state["log_likelihood"].copy()
         self.log_evidence = state["log_evidence"].copy()
         self.reservoir = list(state["reservoir"].copy())
-        self._hopeful = np.arange(self.candidates.log_prior.shape[1])
-        self._hopeful_prior = self.candidates.log_prior
-        self._hopeful_models = self.candidates.models
+        self._consider_all()
         self._select_hopeful()

@@ -3,7 +3,7 @@ import dataclasses
 import docstring_parser
 import pytest
 
-from clrl.config.common import CommonConfig
+from clrl.config.any_domain import CommonConfig
 from clrl.config.games import (
     AgentConfig,
     EvaluationConfig,
