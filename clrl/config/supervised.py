@@ -44,6 +44,16 @@ class TrainingConfig:
     """Times that a visit shows each example, also called epochs (20 in Kirkpatrick et
     al., 2017, table S1; 1 in Lopez-Paz and Ranzato, 2017)."""
 
+    patience_passes: int | None = None
+    """A visit ends when the mean accuracy on ``validation_examples`` of all tasks met
+    has not risen for more than so many passes, and the weights of its best pass come
+    back (5 in Kirkpatrick et al., 2017, SI, figure 3B); null: after ``passes``. For
+    learners that are told the task."""
+
+    validation_examples: int = 5_000
+    """With ``patience_passes``: so many of the last training examples are not trained
+    on; our choice, not given in Kirkpatrick et al. (2017)."""
+
     visits_per_task: int = 1
     """Visits to each task in the whole run (1 in all papers)."""
 
@@ -81,6 +91,9 @@ class TrainingConfig:
         if self.examples_per_task is not None:
             check_at_least("training.examples_per_task", self.examples_per_task, 1)
         check_at_least("training.passes", self.passes, 1)
+        if self.patience_passes is not None:
+            check_at_least("training.patience_passes", self.patience_passes, 0)
+        check_at_least("training.validation_examples", self.validation_examples, 1)
         check_at_least("training.visits_per_task", self.visits_per_task, 1)
         check_at_least("training.batch_size", self.batch_size, 1)
         check_positive("training.learning_rate", self.learning_rate)
@@ -183,6 +196,7 @@ class SupervisedRunConfig(CommonConfig):
                 "the recogniser models the screens of games, got the images of "
                 f"{self.dataset}; take one of clrl.recognition.image_recognisers."
             )
+        self._check_stopping_is_told(is_told)
         self._check_importance_needs_no_labels(is_told)
         if "no_label" in self.also_under:
             self.network.refuse_no_label("also_under")
@@ -202,6 +216,13 @@ class SupervisedRunConfig(CommonConfig):
                 "recogniser.max_contexts must be at most network.max_tasks, for each "
                 f"context owns layers, got {recogniser.max_contexts} and "
                 f"{network.max_tasks}; lower the one or raise the other."
+            )
+
+    def _check_stopping_is_told(self, is_told: bool) -> None:
+        if self.training.patience_passes is not None and not is_told:
+            raise ConfigError(
+                "training.patience_passes scores all tasks met so far after each pass, "
+                "got a recogniser that is not told them; use the oracle, or leave it."
             )
 
     def _check_importance_needs_no_labels(self, is_told: bool) -> None:

@@ -25,7 +25,7 @@ def recognise(config: SupervisedRunConfig, listener: Listener) -> RecognisedStre
     recording = Recording(recogniser, stream.total_examples)
     examples = 0
     for visit, true_task in enumerate(stream.visits):
-        for batch, _ in stream.batches(visit):
+        for batch, *_ in stream.batches(visit):
             recording.observe(batch.images.numpy(), examples, true_task)
             listener.status(
                 Status(

@@ -24,6 +24,7 @@ from clrl.supervised.data import DATASETS, Dataset
 from clrl.supervised.network import MLP, ClassMask
 from clrl.supervised.objective import STATISTICS, CrossEntropy
 from clrl.supervised.recorder import Recorder, describe, evaluations
+from clrl.supervised.stopping import AllPasses, EarlyStopping, Stopping
 from clrl.supervised.stream import (
     ExampleBatch,
     TaskStream,
@@ -116,7 +117,6 @@ def evaluate(
         config = dataclasses.replace(config, also_under=tuple(also_under))
     trainer = make_trainer(config)
     load(trainer, directory)
-    stream = trainer.stream
     true_labels = (
         recorded_true_labels(directory.records, config.task_names)
         if config.also_under
@@ -125,8 +125,8 @@ def evaluate(
     found = []
     for record in evaluations(
         trainer,
-        stream.total_examples,
-        len(stream.visits),
+        trainer.examples,
+        len(trainer.stream.visits),
         config.also_under,
         true_labels,
     ):
@@ -145,7 +145,13 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
     if isinstance(config.threads, int):
         torch.set_num_threads(config.threads)
     device = _device(config.device)
-    stream = make_stream(config, load_dataset(config).to(device))
+    dataset = load_dataset(config).to(device)
+    stopping: Stopping = AllPasses()
+    if config.training.patience_passes is not None:
+        validation = make_validation(config, dataset)
+        dataset = dataclasses.replace(validation.dataset, test=dataset.test)
+        stopping = EarlyStopping(validation, config.training.patience_passes)
+    stream = make_stream(config, dataset)
     return Trainer(
         stream=stream,
         learner=make_learner(config, stream, device),
@@ -156,6 +162,7 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
             of_test=config.training.importance_from == "test",
         ),
         seed=config.seed,
+        stopping=stopping,
     )
 
 
@@ -193,6 +200,19 @@ def make_stream(config: SupervisedRunConfig, dataset: Dataset) -> TaskStream:
         examples_per_task=training.examples_per_task,
         test_examples=config.test_examples,
         seed=config.seed,
+    )
+
+
+def make_validation(config: SupervisedRunConfig, dataset: Dataset) -> TaskStream:
+    """The same tasks, their test examples held out of the training set.
+
+    Raises:
+        ConfigError: There would be none left to train on.
+    """
+    count = config.training.validation_examples
+    return make_stream(
+        dataclasses.replace(config, test_examples=None),
+        dataset.holding_out(count, "training.validation_examples"),
     )
 
 
@@ -248,7 +268,7 @@ def with_threads(
     if config.threads != "auto":
         return config
     trainer = make_trainer(config)
-    examples, _ = next(iter(trainer.stream.batches(0)))
+    examples, *_ = next(iter(trainer.stream.batches(0)))
     batch = ExampleBatch.of(examples, trainer.task)
     threads = fastest_threads(
         lambda: trainer.learner.step(batch, trainer.task), listener.message

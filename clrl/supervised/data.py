@@ -60,16 +60,16 @@ class Dataset:
             md5s=self.md5s,
         )
 
-    def holding_out(self, count: int) -> "Dataset":
+    def holding_out(self, count: int, key: str = "held_out_examples") -> "Dataset":
         """The same, with the last ``count`` training examples in place of the test set.
 
         Raises:
-            ConfigError: There would be none left to train on.
+            ConfigError: There would be none left to train on; says so of ``key``.
         """
         if count >= len(self.train.labels):
             raise ConfigError(
-                f"held_out_examples must be below {len(self.train.labels)}, the "
-                f"training examples of {self.name}, got {count}; lower it."
+                f"{key} must be below {len(self.train.labels)}, the training examples "
+                f"of {self.name}, got {count}; lower it."
             )
         return Dataset(
             name=self.name,

@@ -3,14 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import torch
-
+from clrl.supervised.accuracy import accuracy
 from clrl.supervised.stream import ExampleBatch
 from clrl.supervised.train import Trainer
 from clrl.types import TaskId
-
-BATCH_SIZE = 1_000
-"""Test examples that go through the network at a time."""
 
 PROBE_EXAMPLES = 256
 """Test examples that a recogniser sees before it names the task."""
@@ -54,32 +50,12 @@ def score_task(
     """
     label = _label(trainer, task) if under is None else under
     batch = ExampleBatch.of(trainer.stream.test(task), label)
-    is_right = _predicted(trainer, batch) == batch.labels
     return TaskScore(
         trainer.stream.tasks[task].name,
         label,
-        float(is_right.double().mean()),
+        accuracy(trainer.learner, batch),
         len(batch.labels),
     )
-
-
-def _predicted(trainer: Trainer, batch: ExampleBatch) -> torch.Tensor:
-    """The most probable class of each example."""
-    network = trainer.network
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            pieces = zip(
-                torch.split(batch.inputs, BATCH_SIZE),
-                torch.split(batch.task, BATCH_SIZE),
-                strict=True,
-            )
-            return torch.cat(
-                [trainer.learner.predict(*piece).argmax(1) for piece in pieces]
-            )
-    finally:
-        network.train(was_training)
 
 
 def _label(trainer: Trainer, task: TaskId) -> TaskId:

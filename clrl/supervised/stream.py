@@ -41,10 +41,12 @@ class Arrival(NamedTuple):
     Attributes:
         examples: The images and their labels.
         is_new: Whether the visit has not shown them before.
+        ends_pass: Whether the visit has shown every example equally often after it.
     """
 
     examples: Examples
     is_new: bool
+    ends_pass: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +117,13 @@ class TaskStream:
             progress = torch.arange(seen, seen + len(rows)) / max(total - 1, 1)
             # A whole pass at once: transforming batch by batch costs more in overhead.
             examples = self._examples(task, self.dataset.train, order, progress)
+            left = len(rows)
             pieces = (torch.split(tensor, self.batch_size) for tensor in examples)
             for images, labels in zip(*pieces, strict=True):
-                yield Arrival(Examples(images, labels), is_new=number == 0)
+                left -= len(labels)
+                yield Arrival(
+                    Examples(images, labels), is_new=number == 0, ends_pass=left == 0
+                )
 
     def test(self, task: TaskId) -> Examples:
         """The test examples of a task."""

@@ -17,6 +17,7 @@ from clrl.seeding import generator_of
 from clrl.supervised.data import Examples
 from clrl.supervised.memory import TaskSample
 from clrl.supervised.network import MLP
+from clrl.supervised.stopping import AllPasses, Stopping
 from clrl.supervised.stream import ExampleBatch, TaskStream
 from clrl.types import TaskId
 
@@ -100,6 +101,7 @@ class Trainer:
         recogniser: What labels the batches; it sees the images only.
         memories: How much is kept of each task.
         seed: Of the memories.
+        stopping: Whether a visit ends before its last pass.
 
     Attributes:
         task: The label of the current batch.
@@ -115,6 +117,7 @@ class Trainer:
         recogniser: RecogniserConfig,
         memories: Memories,
         seed: int,
+        stopping: Stopping | None = None,
     ) -> None:
         self.stream = stream
         self.learner = learner
@@ -125,6 +128,7 @@ class Trainer:
         self.updates = 0
         self._true_task: TaskId = 0
         self._memories = memories
+        self._stopping = stopping or AllPasses()
         self._seed = seed
         self._samples: dict[TaskId, TaskSample] = {}
 
@@ -147,7 +151,8 @@ class Trainer:
         for visit, true_task in enumerate(self.stream.visits):
             self._true_task = true_task
             is_first = True
-            for examples, is_new in self.stream.batches(visit):
+            met = self.stream.visits[: visit + 1]
+            for examples, is_new, ends_pass in self.stream.batches(visit):
                 before = self.task
                 self._follow_label(examples, observer)
                 if not is_labelled or self.task != before:
@@ -161,12 +166,19 @@ class Trainer:
                     observer.visit_started(self, visit)
                     is_first = False
                 self._update(examples, is_new, observer)
+                if ends_pass and self._stopping.is_over(self.learner, met):
+                    break
+            self._stopping.ended(self.learner)
         self._leave(observer)
         observer.visit_ended(self, len(self.stream.visits) - 1)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All but the weights: ``task``, ``method.*``, ``recogniser.*``."""
-        state = {"task": torch.tensor(self.task)}
+        """All but the weights: ``task``, counts, ``method.*``, ``recogniser.*``."""
+        state = {
+            "task": torch.tensor(self.task),
+            "examples": torch.tensor(self.examples),
+            "updates": torch.tensor(self.updates),
+        }
         for name, tensor in self.learner.method.state_dict().items():
             state[f"method.{name}"] = tensor
         for name, array in self.recogniser.state_dict().items():
@@ -176,6 +188,8 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restores what ``state_dict`` returned."""
         self.task = int(state["task"])
+        self.examples = int(state["examples"])
+        self.updates = int(state["updates"])
         parts: dict[str, dict[str, Tensor]] = {"method": {}, "recogniser": {}}
         for full_name, tensor in state.items():
             part, _, name = full_name.partition(".")

@@ -327,6 +327,8 @@ def test_missing_data_are_reported(tmp_path: Path) -> None:
         {"momentum": 1.5},
         {"max_grad_norm": 0.0},
         {"memory_examples": 0},
+        {"patience_passes": -1},
+        {"validation_examples": 0},
     ],
 )
 def test_training_out_of_range_is_refused_by_the_name_of_its_key(
@@ -347,6 +349,47 @@ def test_a_run_to_tune_with_is_scored_on_some_examples_that_were_held_out() -> N
     assert len(part.test(0).labels) == 10
     assert scored <= held_out
     assert len(part.dataset.train.labels) == len(whole.dataset.train.labels) - 40
+
+
+def training(**changes: Any) -> TrainingConfig:
+    return dataclasses.replace(TINY.training, **changes)
+
+
+def test_a_run_that_may_stop_early_ends_visits_by_examples_that_were_held_out(
+    tmp_path: Path,
+) -> None:
+    config = changed(
+        training=training(passes=50, patience_passes=1, validation_examples=100)
+    )
+    directory = new_directory(tmp_path, config)
+    run_supervised.train(config, directory, SilentListener())
+    visits = recorded(directory, records.Visit)
+    assert 0 < visits[1].agent_steps < 50 * EXAMPLES
+    stream = run_supervised.make_trainer(config).stream
+    whole = run_supervised.make_trainer(TINY).stream.dataset
+    assert torch.equal(stream.dataset.train.images, whole.train.images[:-100])
+    assert torch.equal(stream.dataset.test.images, whole.test.images)
+    validation = run_supervised.make_validation(config, whole)
+    for task in range(2):
+        seen = {image.numpy().tobytes() for image in validation.test(task).images}
+        of_task = stream.tasks[task].transform(
+            whole.train.images[-100:], torch.zeros(100)
+        )
+        assert seen == {image.numpy().tobytes() for image in of_task}
+    again = run_supervised.evaluate(directory, None, SilentListener())
+    last = [e for e in recorded(directory, records.Evaluation) if e.stage == 2]
+    assert again == last  # as many examples, the same accuracies
+
+
+def test_too_many_examples_to_validate_on_are_refused() -> None:
+    config = changed(training=training(patience_passes=1, validation_examples=5_000))
+    with pytest.raises(ConfigError, match=r"training\.validation_examples must be"):
+        run_supervised.make_trainer(config)
+
+
+def test_a_learner_that_is_not_told_the_tasks_cannot_stop_early() -> None:
+    with pytest.raises(ConfigError, match=r"patience_passes.*oracle"):
+        changed(recogniser=OneTaskRecogniser(), training=training(patience_passes=1))
 
 
 @pytest.mark.parametrize("key", ["held_out_examples", "test_examples"])

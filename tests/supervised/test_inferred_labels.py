@@ -85,7 +85,7 @@ def contingency_of(made: TaskStream, recogniser: ImageRecogniserConfig) -> np.nd
     labeller = recogniser.build(lambda: -1)
     table = np.zeros((len(made.tasks), recogniser.max_contexts), np.int64)
     for visit, task in enumerate(made.visits):
-        for examples, _ in made.batches(visit):
+        for examples, *_ in made.batches(visit):
             label = labeller.observe(examples.images.numpy())
             table[task, label] += len(examples.labels)
     return table

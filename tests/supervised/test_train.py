@@ -21,6 +21,7 @@ from clrl.recognition.recognisers import (
 from clrl.supervised.data import DATASETS
 from clrl.supervised.evaluate import score_tasks
 from clrl.supervised.objective import STATISTICS, CrossEntropy
+from clrl.supervised.stopping import Stopping
 from clrl.supervised.stream import ExampleBatch, TaskStream
 from clrl.supervised.streams import Permutations
 from clrl.supervised.train import Memories, Trainer
@@ -62,6 +63,7 @@ def trainer_of(
     learning_rate: float = 0.1,
     memory_examples: int = 1_000,
     of_test: bool = False,
+    stopping: Stopping | None = None,
     **network: Any,
 ) -> Trainer:
     torch.manual_seed(0)
@@ -84,6 +86,7 @@ def trainer_of(
         recogniser=recogniser or OracleRecogniser(),
         memories=Memories(examples=memory_examples, batch_size=8, of_test=of_test),
         seed=0,
+        stopping=stopping,
     )
 
 
@@ -285,6 +288,7 @@ def test_a_state_restores_label_method_and_recogniser() -> None:
     trained.learn(Diary())
     fresh.load_state_dict(trained.state_dict())
     assert fresh.task == 1
+    assert (fresh.examples, fresh.updates) == (trained.examples, trained.updates)
     assert fresh.recogniser.contexts == 2
     again = fresh.state_dict()
     assert again.keys() == trained.state_dict().keys()
