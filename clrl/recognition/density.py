@@ -49,12 +49,10 @@ class Density(Protocol):
         """
         ...
 
-    def learn(
-        self,
-        evidence: Shaped[np.ndarray, "B S"],
-        observation: Shaped[np.ndarray, "B *observation"],
-    ) -> None:
-        """Adds one observation of each sequence to the statistics, in place."""
+    def statistics_of(
+        self, observation: Shaped[np.ndarray, "B *observation"]
+    ) -> Shaped[np.ndarray, "B S"]:
+        """What one observation of each sequence adds to a model that learns it."""
         ...
 
 
@@ -87,13 +85,13 @@ class KrichevskyTrofimov:
         of_all = models.sum(axis=2) + evidence.sum(axis=1)[:, None]
         return np.asarray(np.log((of_symbol + 0.5) / (of_all + 0.5 * self.statistics)))
 
-    def learn(
-        self,
-        evidence: Float64[np.ndarray, "B S"],
-        observation: Integer[np.ndarray, "B"],
-    ) -> None:
-        """Counts one symbol of each sequence."""
-        evidence[np.arange(len(observation)), observation] += 1
+    def statistics_of(
+        self, observation: Integer[np.ndarray, "B"]
+    ) -> Float64[np.ndarray, "B S"]:
+        """A count of one symbol of each sequence."""
+        added = np.zeros((len(observation), self.statistics))
+        added[np.arange(len(observation)), observation] = 1
+        return added
 
 
 class PixelDirichlet:
@@ -126,19 +124,20 @@ class PixelDirichlet:
         for b, at in enumerate(observation):
             # "clip" changes nothing but the speed: the default copies ``out`` first.
             np.take(models[b], at, axis=1, out=counts[b], mode="clip")
-            counts[b] += evidence[b].take(at)
+            if evidence[b, -1]:
+                counts[b] += evidence[b].take(at)
         frames = models[:, :, -1] + evidence[:, None, -1]
         return log_frame_predictive(counts, frames, self.bins, self.prior)
 
-    def learn(
-        self,
-        evidence: Integer[np.ndarray, "B S"],
-        observation: Int64[np.ndarray, "B P"],
-    ) -> None:
-        """Counts one frame of each sequence."""
-        for counts, at in zip(evidence, observation, strict=True):
-            counts[at] += 1  # no cell occurs twice within a frame
-        evidence[:, -1] += 1
+    def statistics_of(
+        self, observation: Int64[np.ndarray, "B P"]
+    ) -> Integer[np.ndarray, "B S"]:
+        """A count of one frame of each sequence."""
+        added = np.zeros((len(observation), self.statistics), self.dtype)
+        for counts, at in zip(added, observation, strict=True):
+            counts[at] = 1  # no cell occurs twice within a frame
+        added[:, -1] = 1
+        return added
 
 
 class DiagonalGaussian:
@@ -197,12 +196,9 @@ class DiagonalGaussian:
         )
         return np.asarray(log_density.sum(axis=2))
 
-    def learn(
-        self,
-        evidence: Float64[np.ndarray, "B S"],
-        observation: Float64[np.ndarray, "B D"],
-    ) -> None:
-        """Adds one feature vector of each sequence."""
-        evidence[:, 0] += 1
-        evidence[:, 1 : 1 + self.features] += observation
-        evidence[:, 1 + self.features :] += observation**2
+    def statistics_of(
+        self, observation: Float64[np.ndarray, "B D"]
+    ) -> Float64[np.ndarray, "B S"]:
+        """One feature vector of each sequence, and its square."""
+        one = np.ones((len(observation), 1))
+        return np.concatenate([one, observation, observation**2], axis=1)

@@ -96,26 +96,16 @@ class ForgetMeNot:
     def posteriors(self) -> list[tuple[Segment, Float64[np.ndarray, "B I"]]]:
         """The part of the posterior that each open segment adds, the longest first."""
         identities = int(self.pool.identities_given.max())
+        segments, probabilities = self.tree.segment_probabilities()
+        sequence = np.arange(probabilities.shape[1])[:, None]
         parts = []
-        for segment, probability in self._segment_probabilities().items():
+        for segment, probability in zip(segments, probabilities, strict=True):
             identity, of_models = segment.posterior()
-            sequences = len(of_models)
-            part = np.zeros((sequences, identities + 1))
+            part = np.zeros((len(sequence), identities + 1))
             # Identity -1, the untrained model's, is the last column.
-            place = np.arange(sequences)[:, None], identity
-            np.add.at(part, place, probability[:, None] * of_models)
+            np.add.at(part, (sequence, identity), probability[:, None] * of_models)
             parts.append((segment, part))
         return parts
-
-    def _segment_probabilities(self) -> dict[Segment, Float64[np.ndarray, "B"]]:
-        """Of each open segment; several nodes of the tree may share one."""
-        of_nodes = np.exp(self.tree.log_segment_probabilities())
-        of_segments = {
-            segment: np.zeros(of_nodes.shape[1]) for segment in self.tree.open_segments
-        }
-        for segment, probability in zip(self.tree.segments, of_nodes, strict=True):
-            of_segments[segment] += probability
-        return of_segments
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """A copy of the tree, its open segments and the pool.

@@ -88,13 +88,11 @@ class CountedImages:
         of_images = self.pixels * observation[-1] * log_images
         return np.asarray(log_bins @ observation[:-1] - of_images)
 
-    def learn(
-        self,
-        evidence: Integer[np.ndarray, "B S"],
-        observation: Integer[np.ndarray, "B S"],
-    ) -> None:
-        """Counts one set of images of each sequence."""
-        evidence += observation
+    def statistics_of(
+        self, observation: Integer[np.ndarray, "B S"]
+    ) -> Integer[np.ndarray, "B S"]:
+        """The counts of one set of images of each sequence."""
+        return observation
 
     def expected_images(
         self, models: Integer[np.ndarray, "M S"]

@@ -116,8 +116,10 @@ class PartitionTree:
         """
         self.close()
         before = self.log_weights[-1]
-        for segment in self.open_segments:
-            segment.learn(observation)
+        segments = self.open_segments
+        added = segments[0].density.statistics_of(observation)
+        for segment in segments:
+            segment.learn(observation, added)
         self.log_weights = self._weighted()
         self.observations += 1
         self.is_between = True
@@ -168,13 +170,31 @@ class PartitionTree:
 
         One for each height, single observations first; over heights they sum to one.
         """
-        log_cut = np.zeros_like(self.log_weights[-1])  # that all nodes above are cut
-        terms = []
-        for height in range(self.height, 0, -1):
-            terms.append(log_cut + self._log_whole(height))
-            log_cut = log_cut + self._log_is_cut(height)
-        terms.append(log_cut)
-        return np.stack(terms[::-1])
+        weights, left = np.stack(self.log_weights), np.stack(self.log_left)
+        evidence = np.stack([segment.log_evidence for segment in self.segments])
+        log_whole = _LOG_HALF + evidence - weights
+        log_whole[0] = 0.0  # a single observation cannot be cut
+        log_is_cut = _LOG_HALF + (left[1:] + weights[:-1]) - weights[1:]
+        log_cut = np.zeros_like(weights)  # that all nodes above are cut
+        log_cut[:-1] = np.cumsum(log_is_cut[::-1], axis=0)[::-1]
+        return np.asarray(log_cut + log_whole)
+
+    def segment_probabilities(
+        self,
+    ) -> tuple[list[Segment], Float64[np.ndarray, "G B"]]:
+        """The open segments, the longest first, and whose the newest observation is.
+
+        The probabilities of a sequence sum to one.
+        """
+        # Nodes that share a segment are neighbours.
+        lowest = [
+            height
+            for height, segment in enumerate(self.segments)
+            if height == 0 or segment is not self.segments[height - 1]
+        ]
+        of_nodes = np.exp(self.log_segment_probabilities())
+        of_segments = np.add.reduceat(of_nodes, lowest, axis=0)
+        return self.open_segments, of_segments[::-1]
 
     def _log_whole(self, height: int) -> Float64[np.ndarray, "B"]:
         """Log probability, given the open node, that it is one segment."""
@@ -182,10 +202,6 @@ class PartitionTree:
             return np.zeros_like(self.log_weights[0])
         of_whole = _LOG_HALF + self.segments[height].log_evidence
         return np.asarray(of_whole - self.log_weights[height])
-
-    def _log_is_cut(self, height: int) -> Float64[np.ndarray, "B"]:
-        of_halves = self.log_left[height] + self.log_weights[height - 1]
-        return np.asarray(_LOG_HALF + of_halves - self.log_weights[height])
 
     def _weighted(self) -> list[Float64[np.ndarray, "B"]]:
         weights = [self.segments[0].log_evidence]

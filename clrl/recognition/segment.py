@@ -79,7 +79,7 @@ class Segment:
         self,
     ) -> tuple[Int64[np.ndarray, "B hopeful"], Float64[np.ndarray, "B hopeful"]]:
         """Identities of the candidates that are left, and the probability of each."""
-        log_posterior = self._hopeful_joint() - self.log_evidence[:, None]
+        log_posterior = self._joint - self.log_evidence[:, None]
         return self.candidates.identities[:, self._hopeful], np.exp(log_posterior)
 
     def log_predictive(
@@ -87,16 +87,26 @@ class Segment:
     ) -> Float64[np.ndarray, "B"]:
         """Log density, in nats, of the next observation under the mixture."""
         each = self._log_predictives(observation)
-        joint = np.logaddexp.reduce(self._hopeful_joint() + each, axis=1)
-        return np.asarray(joint - self.log_evidence)
+        log_evidence = np.logaddexp.reduce(self._joint + each, axis=1)
+        return np.asarray(log_evidence - self.log_evidence)
 
-    def learn(self, observation: Shaped[np.ndarray, "B *observation"]) -> None:
-        """Takes one observation of each sequence into the segment."""
+    def learn(
+        self,
+        observation: Shaped[np.ndarray, "B *observation"],
+        added: Shaped[np.ndarray, "B S"],
+    ) -> None:
+        """Takes one observation of each sequence into the segment.
+
+        Args:
+            observation: The next one.
+            added: Its statistics, which are the same for all segments.
+        """
         self.log_likelihood[:, self._hopeful] += self._log_predictives(observation)
+        self._joint = self._hopeful_joint()
         self._give_up_hopeless()
         # All others are impossible and would add nothing.
-        self.log_evidence = np.logaddexp.reduce(self._hopeful_joint(), axis=1)
-        self.density.learn(self.evidence, observation)
+        self.log_evidence = np.logaddexp.reduce(self._joint, axis=1)
+        self.evidence += added
         self._keep(observation)
         self.length += 1
 
@@ -115,9 +125,8 @@ class Segment:
     def _give_up_hopeless(self) -> None:
         if len(self._hopeful) == 1 or np.isinf(self.hopeless_nats):
             return
-        joint = self._hopeful_joint()
-        best = joint.max(axis=1, keepdims=True)
-        is_hopeless = (joint < best - self.hopeless_nats).all(axis=0)
+        best = self._joint.max(axis=1, keepdims=True)
+        is_hopeless = (self._joint < best - self.hopeless_nats).all(axis=0)
         is_hopeless[UNTRAINED] = False  # it is behind until it has learnt something
         if is_hopeless.any():
             self.log_likelihood[:, self._hopeful[is_hopeless]] = -np.inf
@@ -127,6 +136,7 @@ class Segment:
         self._hopeful = np.arange(self.candidates.log_prior.shape[1])
         self._hopeful_prior = self.candidates.log_prior
         self._hopeful_models = self.candidates.models
+        self._joint = self._hopeful_joint()
 
     def _select_hopeful(self) -> None:
         hopeful = np.flatnonzero(np.isfinite(self.log_likelihood).any(axis=0))
@@ -134,6 +144,7 @@ class Segment:
             self._hopeful = hopeful
             self._hopeful_prior = self.candidates.log_prior[:, hopeful]
             self._hopeful_models = None  # most segments end before these are needed
+            self._joint = self._hopeful_joint()
 
     def _keep(self, observation: Shaped[np.ndarray, "B *observation"]) -> None:
         if len(self.reservoir) < self.reservoir_size:

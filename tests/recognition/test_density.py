@@ -24,7 +24,7 @@ def evidence_of(density: Density, observations: np.ndarray) -> np.ndarray:
     """Of one sequence, ``[T, *observation]``."""
     evidence = no_model(density)[:, 0]
     for observation in observations:
-        density.learn(evidence, observation[None])
+        evidence += density.statistics_of(observation[None])
     return evidence
 
 
@@ -37,7 +37,7 @@ def log_probability(density: Density, observations: np.ndarray) -> float:
             no_model(density), evidence, observation[None]
         )
         total += float(log_predictive[0, 0])
-        density.learn(evidence, observation[None])
+        evidence += density.statistics_of(observation[None])
     return total
 
 
@@ -92,7 +92,7 @@ def test_pixels_agree_with_the_models_of_the_flat_recogniser(
     found = np.zeros(2)
     for shown in cells(frames[learnt:]):
         found += density.log_predictive(models, evidence, shown[None])[0]
-        density.learn(evidence, shown[None])
+        evidence += density.statistics_of(shown[None])
     expected = flat.prequential_log_likelihood(frames[learnt:])
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 

@@ -25,7 +25,7 @@ def redundancy(
     for outcome in tosses.outcomes:
         if isinstance(model, Segment):
             loss -= model.log_predictive(outcome)
-            model.learn(outcome)
+            model.learn(outcome, model.density.statistics_of(outcome))
         else:
             loss -= model.update(outcome)
     return np.asarray(loss - tosses.oracle_loss)

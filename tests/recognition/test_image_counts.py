@@ -98,7 +98,7 @@ def test_learning_adds_the_counts() -> None:
     assert isinstance(density, Density)
     images = np.arange(24, dtype=np.uint8).reshape(4, 2, 3) * 10
     evidence = count_images(images[:1], 2)[None].copy()
-    density.learn(evidence, count_images(images[1:], 2)[None])
+    evidence += density.statistics_of(count_images(images[1:], 2)[None])
     assert np.array_equal(evidence[0], count_images(images, 2))
 
 

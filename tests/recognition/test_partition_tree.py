@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from clrl.recognition.density import DiagonalGaussian, KrichevskyTrofimov
 from clrl.recognition.partition_tree import PartitionTree, UntrainedModels
+from clrl.recognition.segment import Segment
 
 
 def binary_partitions(start: int, height: int) -> Iterator[tuple[list[range], int]]:
@@ -90,6 +91,25 @@ def test_the_predictive_sums_to_one_and_is_what_update_returns(
         assert math.isclose(tree.update(np.array([bit]))[0], each[bit], abs_tol=1e-9)
         total = np.exp(tree.log_segment_probabilities()).sum()
         assert math.isclose(total, 1, rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("observations", [1, 2, 3, 8, 21, 64])
+def test_nodes_that_share_a_segment_add_up(observations: int) -> None:
+    tree = PartitionTree(UntrainedModels(KrichevskyTrofimov(2), sequences=2))
+    for column in np.random.default_rng(0).integers(0, 2, (observations, 2)):
+        tree.update(column)
+    expected: dict[Segment, np.ndarray] = {}
+    for segment, log_probability in zip(
+        tree.segments, tree.log_segment_probabilities(), strict=True
+    ):
+        expected[segment] = expected.get(segment, 0) + np.exp(log_probability)
+    segments, probabilities = tree.segment_probabilities()
+    starts = [segment.start for segment in segments]
+    assert starts == sorted(starts)
+    assert set(segments) == set(expected)
+    for segment, probability in zip(segments, probabilities, strict=True):
+        np.testing.assert_allclose(probability, expected[segment], rtol=1e-12)
+    np.testing.assert_allclose(probabilities.sum(axis=0), 1, rtol=1e-9)
 
 
 def test_sequences_side_by_side_do_not_mix() -> None:
