@@ -91,21 +91,22 @@ class ForgetMeNot:
 
         Summed over all segments that it may belong to, and over the models of each.
         """
-        return np.asarray(np.sum([each for _, each in self.posteriors()], axis=0))
+        _, parts = self.posteriors()
+        return np.asarray(parts.sum(axis=0))
 
-    def posteriors(self) -> list[tuple[Segment, Float64[np.ndarray, "B I"]]]:
-        """The part of the posterior that each open segment adds, the longest first."""
-        identities = int(self.pool.identities_given.max())
+    def posteriors(self) -> tuple[list[Segment], Float64[np.ndarray, "G B I"]]:
+        """The open segments, the longest first, and what each adds to the posterior."""
         segments, probabilities = self.tree.segment_probabilities()
         sequence = np.arange(probabilities.shape[1])[:, None]
-        parts = []
-        for segment, probability in zip(segments, probabilities, strict=True):
+        columns = int(self.pool.identities_given.max()) + 1
+        parts = np.zeros((*probabilities.shape, columns))
+        for segment, probability, part in zip(
+            segments, probabilities, parts, strict=True
+        ):
             identity, of_models = segment.posterior()
-            part = np.zeros((len(sequence), identities + 1))
             # Identity -1, the untrained model's, is the last column.
             np.add.at(part, (sequence, identity), probability[:, None] * of_models)
-            parts.append((segment, part))
-        return parts
+        return segments, parts
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """A copy of the tree, its open segments and the pool.

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int32, Integer, Shaped
 from scipy.special import gammaln
 
+from clrl.recognition.density import Density
 from clrl.recognition.pixel_model import GREY_LEVELS
 
 
@@ -39,7 +40,7 @@ def count_images(
     return np.append(np.concatenate(counts), np.int32(len(images)))
 
 
-class CountedImages:
+class CountedImages(Density):
     """The family of densities of sets of images (a ``clrl.recognition.density``).
 
     Observations are counts, ``Int32[B, S]``, as ``count_images`` makes them; so are the

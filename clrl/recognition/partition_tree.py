@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from clrl.recognition.density import Density
-from clrl.recognition.segment import Segment, untrained_only
+from clrl.recognition.segment import Segment, learn_together, untrained_only
 
 _LOG_HALF = np.log(0.5)
 
@@ -117,9 +117,7 @@ class PartitionTree:
         self.close()
         before = self.log_weights[-1]
         segments = self.open_segments
-        added = segments[0].density.statistics_of(observation)
-        for segment in segments:
-            segment.learn(observation, added)
+        learn_together(segments, observation)
         self.log_weights = self._weighted()
         self.observations += 1
         self.is_between = True

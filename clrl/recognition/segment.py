@@ -1,11 +1,12 @@
 """One stretch of a stream, explained by a mixture of models that learn from it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
-from clrl.recognition.density import Density
+from clrl.recognition.density import Density, TrainedModels
 
 UNTRAINED = 0
 """Where the untrained model is among the candidates."""
@@ -86,7 +87,7 @@ class Segment:
         self, observation: Shaped[np.ndarray, "B *observation"]
     ) -> Float64[np.ndarray, "B"]:
         """Log density, in nats, of the next observation under the mixture."""
-        each = self._log_predictives(observation)
+        each = self.density.log_predictive(*self.hopeful_models, observation)
         log_evidence = np.logaddexp.reduce(self._joint + each, axis=1)
         return np.asarray(log_evidence - self.log_evidence)
 
@@ -94,14 +95,16 @@ class Segment:
         self,
         observation: Shaped[np.ndarray, "B *observation"],
         added: Shaped[np.ndarray, "B S"],
+        log_predictives: Float64[np.ndarray, "B hopeful"],
     ) -> None:
         """Takes one observation of each sequence into the segment.
 
         Args:
             observation: The next one.
-            added: Its statistics, which are the same for all segments.
+            added: What it adds to the statistics of a model.
+            log_predictives: Of it, under each of the ``hopeful_models``.
         """
-        self.log_likelihood[:, self._hopeful] += self._log_predictives(observation)
+        self.log_likelihood[:, self._hopeful] += log_predictives
         self._joint = self._hopeful_joint()
         self._give_up_hopeless()
         # All others are impossible and would add nothing.
@@ -110,14 +113,12 @@ class Segment:
         self._keep(observation)
         self.length += 1
 
-    def _log_predictives(
-        self, observation: Shaped[np.ndarray, "B *observation"]
-    ) -> Float64[np.ndarray, "B hopeful"]:
+    @property
+    def hopeful_models(self) -> TrainedModels:
+        """The candidates that are left, and what they have learnt from the segment."""
         if self._hopeful_models is None:
             self._hopeful_models = self.candidates.models[:, self._hopeful]
-        return self.density.log_predictive(
-            self._hopeful_models, self.evidence, observation
-        )
+        return TrainedModels(self._hopeful_models, self.evidence)
 
     def _hopeful_joint(self) -> Float64[np.ndarray, "B hopeful"]:
         return np.asarray(self._hopeful_prior + self.log_likelihood[:, self._hopeful])
@@ -175,3 +176,14 @@ class Segment:
         self.reservoir = list(state["reservoir"].copy())
         self._consider_all()
         self._select_hopeful()
+
+
+def learn_together(
+    segments: Sequence[Segment], observation: Shaped[np.ndarray, "B *observation"]
+) -> None:
+    """Takes one observation of each sequence into all segments, of one density."""
+    density = segments[0].density
+    added = density.statistics_of(observation)
+    each = density.log_predictives([s.hopeful_models for s in segments], observation)
+    for segment, log_predictives in zip(segments, each, strict=True):
+        segment.learn(observation, added, log_predictives)

@@ -60,10 +60,11 @@ class TreeContexts:
         """Adds the window to the tree."""
         known = len(self)
         self._process.update(window[None])
+        segments, parts = self._process.posteriors()
         posterior = np.zeros(known + 1)
-        for segment, part in self._process.posteriors():
-            posterior[:-1] += part[0, :-1]
-            posterior[self._first_contexts.get(segment.start, -1)] += part[0, -1]
+        posterior[:-1] = parts[:, 0, :-1].sum(axis=0)
+        for segment, untrained in zip(segments, parts[:, 0, -1], strict=True):
+            posterior[self._first_contexts.get(segment.start, -1)] += untrained
         self._process.close()
         is_new = len(self) > known
         # What was unknown is the new context.

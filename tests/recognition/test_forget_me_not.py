@@ -11,7 +11,7 @@ from clrl.recognition.density import DiagonalGaussian, KrichevskyTrofimov
 from clrl.recognition.forget_me_not import ForgetMeNot
 from clrl.recognition.model_pool import ContextPool, ModelPool
 from clrl.recognition.partition_tree import PartitionTree, UntrainedModels
-from clrl.recognition.segment import Segment, untrained_only
+from clrl.recognition.segment import Segment, learn_together, untrained_only
 from tests.recognition.coins import Tosses, toss
 
 PAPERS_HEIGHT = 15
@@ -25,7 +25,7 @@ def redundancy(
     for outcome in tosses.outcomes:
         if isinstance(model, Segment):
             loss -= model.log_predictive(outcome)
-            model.learn(outcome, model.density.statistics_of(outcome))
+            learn_together([model], outcome)
         else:
             loss -= model.update(outcome)
     return np.asarray(loss - tosses.oracle_loss)
