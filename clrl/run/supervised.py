@@ -304,7 +304,10 @@ def _device(name: str) -> torch.device:
 
 def _optimizer(training: TrainingConfig, network: MLP) -> torch.optim.Optimizer:
     if training.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), lr=training.learning_rate)
+        # One pass over memory: else Adam takes a quarter of a wide network's update.
+        return torch.optim.Adam(
+            network.parameters(), lr=training.learning_rate, fused=True
+        )
     return torch.optim.SGD(
         network.parameters(), lr=training.learning_rate, momentum=training.momentum
     )
