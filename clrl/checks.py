@@ -27,6 +27,13 @@ def check_positive(name: str, value: float) -> None:
         )
 
 
+def check_power_of_two(name: str, value: int) -> None:
+    """Raises ConfigError unless ``value`` is 1, 2, 4, 8, …."""
+    check_at_least(name, value, 1)
+    if value.bit_count() != 1:
+        raise ConfigError(f"{name} must be a power of two, got {value}; change it.")
+
+
 def check_share(name: str, value: float) -> None:
     """Raises ConfigError unless ``value`` lies between 0 and 1."""
     if not 0 <= value <= 1:

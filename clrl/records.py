@@ -214,15 +214,6 @@ def to_fields(record: Record) -> dict[str, Any]:
     }
 
 
-def from_line(line: str) -> Record:
-    """The record that ``to_line`` wrote.
-
-    Raises:
-        ValueError: The line is not a record.
-    """
-    return from_fields(json.loads(line))
-
-
 def from_fields(fields: object) -> Record:
     """The record whose line holds these values by name.
 

@@ -41,18 +41,19 @@ class TrainingConfig:
     Ranzato, 2017)."""
 
     passes: int = 1
-    """Times that a visit shows each example, also called epochs (20 in Kirkpatrick et
-    al., 2017, table S1; 1 in Lopez-Paz and Ranzato, 2017)."""
+    """Times that a visit shows each example, at most; also called epochs (20 in
+    Kirkpatrick et al., 2017, table S1; 1 in Lopez-Paz and Ranzato, 2017)."""
 
     patience_passes: int | None = None
     """A visit ends when the mean accuracy on ``validation_examples`` of all tasks met
     has not risen for more than so many passes, and the weights of its best pass come
-    back (5 in Kirkpatrick et al., 2017, SI, figure 3B); null: after ``passes``. For
-    learners that are told the task."""
+    back (Kirkpatrick et al., 2017, SI, figure 3B: 5 checks, at an interval that is not
+    given); null: after ``passes``. For learners that are told the task."""
 
     validation_examples: int = 5_000
-    """With ``patience_passes``: so many of the last training examples are not trained
-    on; our choice, not given in Kirkpatrick et al. (2017)."""
+    """With ``patience_passes``: so many of the data set's last training examples, of
+    whatever class, are not trained on; our choice, not given in Kirkpatrick et al.
+    (2017)."""
 
     visits_per_task: int = 1
     """Visits to each task in the whole run (1 in all papers)."""
@@ -93,6 +94,7 @@ class TrainingConfig:
         check_at_least("training.passes", self.passes, 1)
         if self.patience_passes is not None:
             check_at_least("training.patience_passes", self.patience_passes, 0)
+            check_at_least("training.passes", self.passes, 2)
         check_at_least("training.validation_examples", self.validation_examples, 1)
         check_at_least("training.visits_per_task", self.visits_per_task, 1)
         check_at_least("training.batch_size", self.batch_size, 1)
@@ -196,7 +198,7 @@ class SupervisedRunConfig(CommonConfig):
                 "the recogniser models the screens of games, got the images of "
                 f"{self.dataset}; take one of clrl.recognition.image_recognisers."
             )
-        self._check_stopping_is_told(is_told)
+        self._check_stopping(is_told)
         self._check_importance_needs_no_labels(is_told)
         if "no_label" in self.also_under:
             self.network.refuse_no_label("also_under")
@@ -218,11 +220,19 @@ class SupervisedRunConfig(CommonConfig):
                 f"{network.max_tasks}; lower the one or raise the other."
             )
 
-    def _check_stopping_is_told(self, is_told: bool) -> None:
-        if self.training.patience_passes is not None and not is_told:
+    def _check_stopping(self, is_told: bool) -> None:
+        if self.training.patience_passes is None:
+            return
+        if not is_told:
             raise ConfigError(
                 "training.patience_passes scores all tasks met so far after each pass, "
-                "got a recogniser that is not told them; use the oracle, or leave it."
+                "got a recogniser that is not told them; set recogniser to oracle, or "
+                "leave training.patience_passes out."
+            )
+        if self.stream.turns_within_visits:
+            raise ConfigError(
+                "training.patience_passes would end a visit before all of it has been "
+                "shown, got a stream that turns within visits; leave one of them out."
             )
 
     def _check_importance_needs_no_labels(self, is_told: bool) -> None:

@@ -46,27 +46,30 @@ class Density(abc.ABC):
     dtype: np.dtype[np.generic]
 
     @abc.abstractmethod
+    def log_predictives(
+        self,
+        groups: Sequence[TrainedModels],
+        observation: Shaped[np.ndarray, "B *observation"],
+    ) -> list[Float64[np.ndarray, "B M"]]:
+        """Log density, in nats, of each sequence's next observation under each model.
+
+        Args:
+            groups: Each may have another number of models.
+            observation: One of each sequence.
+
+        Returns:
+            One array for each group.
+        """
+
     def log_predictive(
         self,
         models: Shaped[np.ndarray, "B M S"],
         evidence: Shaped[np.ndarray, "B S"],
         observation: Shaped[np.ndarray, "B *observation"],
     ) -> Float64[np.ndarray, "B M"]:
-        """Log density, in nats, of each sequence's next observation under each model.
-
-        Args:
-            models: Statistics of the models.
-            evidence: What all models have learnt on top.
-            observation: One of each sequence.
-        """
-
-    def log_predictives(
-        self,
-        groups: Sequence[TrainedModels],
-        observation: Shaped[np.ndarray, "B *observation"],
-    ) -> list[Float64[np.ndarray, "B M"]]:
-        """``log_predictive`` of each group; a family may have a faster way."""
-        return [self.log_predictive(*group, observation) for group in groups]
+        """The same for one group."""
+        (each,) = self.log_predictives([TrainedModels(models, evidence)], observation)
+        return each
 
     @abc.abstractmethod
     def statistics_of(
@@ -91,13 +94,20 @@ class KrichevskyTrofimov(Density):
     def __init__(self, symbols: int = 2) -> None:
         self.statistics = symbols
 
-    def log_predictive(
+    def log_predictives(
+        self,
+        groups: Sequence[TrainedModels],
+        observation: Integer[np.ndarray, "B"],
+    ) -> list[Float64[np.ndarray, "B M"]]:
+        """Log probability of each sequence's next symbol under each model."""
+        return [self._log_predictive(*group, observation) for group in groups]
+
+    def _log_predictive(
         self,
         models: Float64[np.ndarray, "B M S"],
         evidence: Float64[np.ndarray, "B S"],
         observation: Integer[np.ndarray, "B"],
     ) -> Float64[np.ndarray, "B M"]:
-        """Log probability of each sequence's next symbol under each model."""
         sequence = np.arange(len(observation))
         of_symbol = evidence[sequence, observation, None]
         of_symbol = of_symbol + models[sequence, :, observation]
@@ -132,22 +142,12 @@ class PixelDirichlet(Density):
         self.prior = prior
         self.statistics = bins * PIXELS + 1
 
-    def log_predictive(
-        self,
-        models: Integer[np.ndarray, "B M S"],
-        evidence: Integer[np.ndarray, "B S"],
-        observation: Int64[np.ndarray, "B P"],
-    ) -> Float64[np.ndarray, "B M"]:
-        """Log probability of each sequence's next frame under each model."""
-        (each,) = self.log_predictives([TrainedModels(models, evidence)], observation)
-        return each
-
     def log_predictives(
         self,
         groups: Sequence[TrainedModels],
         observation: Int64[np.ndarray, "B P"],
     ) -> list[Float64[np.ndarray, "B M"]]:
-        """Takes all logarithms at once."""
+        """Log probability of each sequence's next frame, all logarithms at once."""
         ends = np.cumsum([group.models.shape[1] for group in groups]).tolist()
         rows = [slice(*ends_of) for ends_of in pairwise([0, *ends])]
         sequences = len(observation)
@@ -205,13 +205,20 @@ class DiagonalGaussian(Density):
         self.scale = scale
         self.statistics = 1 + 2 * features
 
-    def log_predictive(
+    def log_predictives(
+        self,
+        groups: Sequence[TrainedModels],
+        observation: Float64[np.ndarray, "B D"],
+    ) -> list[Float64[np.ndarray, "B M"]]:
+        """Log density of each sequence's next feature vector under each model."""
+        return [self._log_predictive(*group, observation) for group in groups]
+
+    def _log_predictive(
         self,
         models: Float64[np.ndarray, "B M S"],
         evidence: Float64[np.ndarray, "B S"],
         observation: Float64[np.ndarray, "B D"],
     ) -> Float64[np.ndarray, "B M"]:
-        """Log density of each sequence's next feature vector under each model."""
         seen = models + evidence[:, None]
         count, sums, squares = np.split(seen, [1, 1 + self.features], axis=2)
         strength = self.mean_strength + count

@@ -3,6 +3,8 @@
 Milan et al. (2016), section 3. Each node of the partition tree explains its segment by
 a mixture of an untrained model and of all models in a pool; finished segments teach the
 pool (``ModelPool``), so that what returns need not be learnt again.
+
+Axis letters: ``B`` independent sequences, ``G`` open segments, ``I`` identities.
 """
 
 import numpy as np

@@ -5,8 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from clrl.checks import check_at_least, check_between, check_positive
-from clrl.errors import ConfigError
+from clrl.checks import (
+    check_at_least,
+    check_between,
+    check_positive,
+    check_power_of_two,
+)
 from clrl.recognition.image_contexts import Contexts, FlatContexts
 from clrl.recognition.image_counts import CountedImages
 from clrl.recognition.image_recogniser import ImageRecogniser
@@ -91,12 +95,8 @@ class TreeImageRecogniser(ImageRecogniserConfig):
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
         super().__post_init__()
-        check_at_least("recogniser.segment_windows", self.segment_windows, 1)
-        if self.segment_windows.bit_count() != 1:
-            raise ConfigError(
-                "recogniser.segment_windows must be a power of two, as the partition "
-                f"tree's segments are, got {self.segment_windows}; change it."
-            )
+        # As long as segments of the partition tree are.
+        check_power_of_two("recogniser.segment_windows", self.segment_windows)
 
     def contexts(self, density: CountedImages) -> Contexts:
         """A forget-me-not process."""

@@ -7,12 +7,16 @@ halves; each with probability 1/2, but for single observations, which cannot be 
     PTW_d(x) = 1/2 rho(x) + 1/2 PTW_{d-1}(left half) PTW_{d-1}(right half),  PTW_0 = rho
 
 Only the nodes on the path from the root to the newest observation are kept.
+
+Axis letters: ``B`` independent sequences, ``D`` heights of the tree, ``G`` open
+segments.
 """
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, Shaped
+from scipy.special import logsumexp
 
 from clrl.recognition.density import Density
 from clrl.recognition.segment import Segment, learn_together, untrained_only
@@ -128,17 +132,9 @@ class PartitionTree:
     ) -> Float64[np.ndarray, "B"]:
         """Log density, in nats, of the next observation, without learning it."""
         self.close()
-        predictive = {
-            id(segment): segment.log_predictive(observation)
-            for segment in self.open_segments
-        }
-        terms = [
-            log_probability + predictive[id(segment)]
-            for segment, log_probability in zip(
-                self.segments, self.log_segment_probabilities(), strict=True
-            )
-        ]
-        return np.asarray(np.logaddexp.reduce(terms, axis=0))
+        segments, probabilities = self.segment_probabilities()
+        each = [segment.log_predictive(observation) for segment in segments]
+        return np.asarray(logsumexp(each, axis=0, b=probabilities))
 
     def close(self) -> None:
         """Closes the nodes that ended with the last observation and opens the next.
@@ -149,9 +145,9 @@ class PartitionTree:
             return
         self.is_between = False
         top = (self.observations & -self.observations).bit_length() - 1
+        whole = np.exp(self._log_whole())
         finished = [
-            FinishedSegment(self.segments[h], np.exp(self._log_whole(h)))
-            for h in range(top, -1, -1)
+            FinishedSegment(self.segments[h], whole[h]) for h in range(top, -1, -1)
         ]
         if top == self.height:
             self._grow()
@@ -163,19 +159,16 @@ class PartitionTree:
         self.log_left[below] = [nothing] * (top + 1)
         self.log_weights[below] = [nothing] * (top + 1)
 
-    def log_segment_probabilities(self) -> Float64[np.ndarray, "H B"]:
+    def log_segment_probabilities(self) -> Float64[np.ndarray, "D B"]:
         """Log probability that the newest observation's segment is the open node's.
 
         One for each height, single observations first; over heights they sum to one.
         """
         weights, left = np.stack(self.log_weights), np.stack(self.log_left)
-        evidence = np.stack([segment.log_evidence for segment in self.segments])
-        log_whole = _LOG_HALF + evidence - weights
-        log_whole[0] = 0.0  # a single observation cannot be cut
         log_is_cut = _LOG_HALF + (left[1:] + weights[:-1]) - weights[1:]
         log_cut = np.zeros_like(weights)  # that all nodes above are cut
         log_cut[:-1] = np.cumsum(log_is_cut[::-1], axis=0)[::-1]
-        return np.asarray(log_cut + log_whole)
+        return np.asarray(log_cut + self._log_whole())
 
     def segment_probabilities(
         self,
@@ -194,12 +187,12 @@ class PartitionTree:
         of_segments = np.add.reduceat(of_nodes, lowest, axis=0)
         return self.open_segments, of_segments[::-1]
 
-    def _log_whole(self, height: int) -> Float64[np.ndarray, "B"]:
-        """Log probability, given the open node, that it is one segment."""
-        if height == 0:
-            return np.zeros_like(self.log_weights[0])
-        of_whole = _LOG_HALF + self.segments[height].log_evidence
-        return np.asarray(of_whole - self.log_weights[height])
+    def _log_whole(self) -> Float64[np.ndarray, "D B"]:
+        """Log probability, given each open node, that it is one segment."""
+        evidence = np.stack([segment.log_evidence for segment in self.segments])
+        log_whole = _LOG_HALF + evidence - np.stack(self.log_weights)
+        log_whole[0] = 0.0  # a single observation cannot be cut
+        return np.asarray(log_whole)
 
     def _weighted(self) -> list[Float64[np.ndarray, "B"]]:
         weights = [self.segments[0].log_evidence]

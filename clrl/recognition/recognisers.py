@@ -5,8 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from clrl.checks import check_at_least, check_between, check_positive
-from clrl.errors import ConfigError
+from clrl.checks import (
+    check_at_least,
+    check_between,
+    check_positive,
+    check_power_of_two,
+)
 from clrl.recognition.flat_forget_me_not import FlatForgetMeNot
 from clrl.recognition.pixel_model import GREY_LEVELS
 from clrl.recognition.protocol import OneTask, Oracle, TaskRecogniser
@@ -165,12 +169,8 @@ class ForgetMeNotRecogniser(ScreenRecogniserConfig):
             ConfigError: If a value is out of its range.
         """
         super().__post_init__()
-        check_at_least("recogniser.segment_updates", self.segment_updates, 1)
-        if self.segment_updates.bit_count() != 1:
-            raise ConfigError(
-                "recogniser.segment_updates must be a power of two, as the partition "
-                f"tree's segments are, got {self.segment_updates}; change it."
-            )
+        # As long as segments of the partition tree are.
+        check_power_of_two("recogniser.segment_updates", self.segment_updates)
         for name in ("debounce_updates", "new_debounce_updates"):
             check_at_least(f"recogniser.{name}", getattr(self, name), 0)
 

@@ -67,7 +67,9 @@ def train(
             data_md5s=stream.dataset.md5s,
             threads=torch.get_num_threads(),
         )
-        listener.message(f"{config.rules}, {stream.total_examples:,} examples")
+        at_most = "" if config.training.patience_passes is None else "up to "
+        total = f"{at_most}{stream.total_examples:,} examples"
+        listener.message(f"{config.rules}, {total}")
         with (
             closing(SummaryWriter(str(directory.tensorboard))) as tensorboard,
             RecordWriter(directory.records) as writer,
@@ -205,6 +207,8 @@ def make_stream(config: SupervisedRunConfig, dataset: Dataset) -> TaskStream:
 
 def make_validation(config: SupervisedRunConfig, dataset: Dataset) -> TaskStream:
     """The same tasks, their test examples held out of the training set.
+
+    ``training.validation_examples`` says how many; ``test_examples`` has no part in it.
 
     Raises:
         ConfigError: There would be none left to train on.

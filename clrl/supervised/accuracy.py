@@ -5,6 +5,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from clrl.continual.learner import ContinualLearner
+from clrl.continual.network import eval_mode
 from clrl.supervised.stream import ExampleBatch
 
 BATCH_SIZE = 1_000
@@ -20,16 +21,10 @@ def _predicted(
     learner: ContinualLearner[ExampleBatch], batch: ExampleBatch
 ) -> Int64[Tensor, "B"]:
     """The most probable class of each example."""
-    network = learner.network
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            pieces = zip(
-                torch.split(batch.inputs, BATCH_SIZE),
-                torch.split(batch.task, BATCH_SIZE),
-                strict=True,
-            )
-            return torch.cat([learner.predict(*piece).argmax(1) for piece in pieces])
-    finally:
-        network.train(was_training)
+    pieces = zip(
+        torch.split(batch.inputs, BATCH_SIZE),
+        torch.split(batch.task, BATCH_SIZE),
+        strict=True,
+    )
+    with eval_mode(learner.network), torch.no_grad():
+        return torch.cat([learner.predict(*piece).argmax(1) for piece in pieces])

@@ -4,7 +4,7 @@ import io
 import struct
 import tarfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -52,12 +52,10 @@ class Dataset:
 
     def to(self, device: torch.device | str) -> "Dataset":
         """The same on another device."""
-        return Dataset(
-            name=self.name,
+        return replace(
+            self,
             train=Examples(*(tensor.to(device) for tensor in self.train)),
             test=Examples(*(tensor.to(device) for tensor in self.test)),
-            classes=self.classes,
-            md5s=self.md5s,
         )
 
     def holding_out(self, count: int, key: str = "held_out_examples") -> "Dataset":
@@ -71,12 +69,10 @@ class Dataset:
                 f"{key} must be below {len(self.train.labels)}, the training examples "
                 f"of {self.name}, got {count}; lower it."
             )
-        return Dataset(
-            name=self.name,
+        return replace(
+            self,
             train=Examples(*(tensor[:-count] for tensor in self.train)),
             test=Examples(*(tensor[-count:] for tensor in self.train)),
-            classes=self.classes,
-            md5s=self.md5s,
         )
 
 

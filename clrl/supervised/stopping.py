@@ -1,6 +1,6 @@
 """When a visit to a task ends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Protocol, runtime_checkable
 
@@ -23,7 +23,8 @@ class Stopping(Protocol):
 
         Args:
             learner: Has learnt from the whole pass.
-            met: The true tasks of this visit and of all before it.
+            met: The true tasks of this visit and of all before it; some may be there
+                more than once.
         """
         ...
 
@@ -45,13 +46,15 @@ class AllPasses:
 
 
 class EarlyStopping:
-    """A visit ends when no pass raises the accuracy on all tasks met so far any more.
+    """A visit ends when the mean accuracy on all tasks met so far no longer rises.
 
     Source: Kirkpatrick et al. (2017), figure 3B and SI: the error is that on held-out
-    examples of all tasks met; when it has been above its lowest for more than
+    examples of all tasks met; when no pass has lowered it for more than
     ``patience_passes`` passes the visit ends, and whenever it ends, the weights of the
-    lowest come back. How often the error is taken is not given there; here once a pass.
-    The optimiser's state stays as it is. Tasks are told to the learner and here.
+    lowest come back, here with what the consolidation had gathered by then. How often
+    the error is taken is not given there; here once a pass. The optimiser's state and
+    the method's memories stay as they are. Examples are scored under their true task,
+    so the learner must be told it; IMM's solution before it is merged.
 
     Args:
         validation: Its test examples are the held-out ones, of the same tasks.
@@ -64,6 +67,7 @@ class EarlyStopping:
         self._best = -1.0
         self._passes_since = 0
         self._weights: dict[str, Tensor] = {}
+        self._gathered: dict[str, Tensor] = {}
 
     def is_over(
         self, learner: ContinualLearner[ExampleBatch], met: Sequence[TaskId]
@@ -73,19 +77,23 @@ class EarlyStopping:
         if found > self._best:
             self._best = found
             self._passes_since = 0
-            self._weights = {
-                name: tensor.clone()
-                for name, tensor in learner.network.state_dict().items()
-            }
+            self._weights = _copied(learner.network.state_dict())
+            self._gathered = _copied(learner.method.consolidation.state_dict())
         else:
             self._passes_since += 1
         return self._passes_since > self._patience_passes
 
     def ended(self, learner: ContinualLearner[ExampleBatch]) -> None:
-        """Gives the network the weights of the highest accuracy."""
+        """Brings network and consolidation back to the highest accuracy."""
         if self._weights:
             learner.network.load_state_dict(self._weights)
-        self._best, self._passes_since, self._weights = -1.0, 0, {}
+            learner.method.consolidation.load_state_dict(self._gathered)
+        self._best, self._passes_since = -1.0, 0
+        self._weights, self._gathered = {}, {}
 
     def _examples(self, task: TaskId) -> ExampleBatch:
         return ExampleBatch.of(self._validation.test(task), task)
+
+
+def _copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in state.items()}

@@ -61,7 +61,7 @@ class TaskStream:
         tasks: By their numbers.
         visits: The task of each visit.
         batch_size: Examples of a batch; the last one of a pass may be smaller.
-        passes: Passes of each visit, also called epochs.
+        passes: Passes of each visit, also called epochs, where no visit ends early.
         examples_per_task: Examples that a task has, drawn once; None: all.
         test_examples: Test examples that a task has, drawn once; None: all.
         seed: Of draws and orders.
@@ -153,6 +153,12 @@ class TaskStream:
         key: str,
     ) -> Int64[Tensor, "M"]:
         """``wanted`` of the rows; all, in their order, if that is None."""
+        if len(rows) == 0:
+            raise ConfigError(
+                f"task {self.tasks[task].name} must have examples to train on and to "
+                "be scored on, got none; raise held_out_examples or "
+                "training.validation_examples, or lower them if little else is left."
+            )
         if wanted is None:
             return rows
         if wanted > len(rows):

@@ -56,6 +56,11 @@ class StreamConfig(abc.ABC):
         """Whether only a learner that is told the task can solve it."""
         return False
 
+    @property
+    def turns_within_visits(self) -> bool:
+        """Whether a visit's first images differ in kind from its last."""
+        return False
+
     @abc.abstractmethod
     def task_names(self, dataset: str, classes: int) -> tuple[str, ...]:
         """The tasks' names, for a data set of that name and number of classes.
@@ -175,6 +180,11 @@ class Rotations(StreamConfig):
         """Raises ConfigError where a value is out of range."""
         check_at_least("stream.tasks", self.tasks, 1)
         check_positive("stream.degrees", self.degrees)
+
+    @property
+    def turns_within_visits(self) -> bool:
+        """As the key ``turning`` says."""
+        return self.turning
 
     def task_names(self, dataset: str, classes: int) -> tuple[str, ...]:
         """``rotation_1``, ``rotation_2``, …."""

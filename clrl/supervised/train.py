@@ -10,14 +10,14 @@ from torch import Tensor
 
 from clrl.continual.importance import UNLABELLED
 from clrl.continual.learner import ContinualLearner
-from clrl.errors import DivergenceError
+from clrl.errors import CheckpointError, DivergenceError
 from clrl.metrics import Consolidated
 from clrl.recognition.recognisers import RecogniserConfig
 from clrl.seeding import generator_of
 from clrl.supervised.data import Examples
 from clrl.supervised.memory import TaskSample
 from clrl.supervised.network import MLP
-from clrl.supervised.stopping import AllPasses, Stopping
+from clrl.supervised.stopping import Stopping
 from clrl.supervised.stream import ExampleBatch, TaskStream
 from clrl.types import TaskId
 
@@ -47,7 +47,7 @@ class Observer(Protocol):
         ...
 
     def visit_ended(self, trainer: "Trainer", visit: int) -> None:
-        """The learner has seen all of a visit.
+        """A visit is over; the weights are those that it leaves.
 
         If the recogniser noticed the end of the task, that was consolidated already.
         """
@@ -117,7 +117,7 @@ class Trainer:
         recogniser: RecogniserConfig,
         memories: Memories,
         seed: int,
-        stopping: Stopping | None = None,
+        stopping: Stopping,
     ) -> None:
         self.stream = stream
         self.learner = learner
@@ -128,7 +128,7 @@ class Trainer:
         self.updates = 0
         self._true_task: TaskId = 0
         self._memories = memories
-        self._stopping = stopping or AllPasses()
+        self._stopping = stopping
         self._seed = seed
         self._samples: dict[TaskId, TaskSample] = {}
 
@@ -186,7 +186,16 @@ class Trainer:
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restores what ``state_dict`` returned."""
+        """Restores what ``state_dict`` returned.
+
+        Raises:
+            CheckpointError: An earlier version saved it, without the counts.
+        """
+        if not {"examples", "updates"} <= state.keys():
+            raise CheckpointError(
+                "the checkpoint must hold the counts of examples and updates, got that "
+                "of an earlier version; train the run again."
+            )
         self.task = int(state["task"])
         self.examples = int(state["examples"])
         self.updates = int(state["updates"])

@@ -12,6 +12,7 @@ from clrl.recognition.density import (
     DiagonalGaussian,
     KrichevskyTrofimov,
     PixelDirichlet,
+    TrainedModels,
 )
 from clrl.recognition.pixel_model import PIXELS, PixelModels, cells
 
@@ -154,7 +155,30 @@ def test_a_model_plus_evidence_is_the_model_that_learnt_it(
         no_model(density), evidence_of(density, observations[:4]), observations[-1:]
     )
     np.testing.assert_allclose(split, together, rtol=1e-12)
-    assert isinstance(density, Density)
+
+
+@pytest.mark.parametrize("sequences", [1, 2])
+def test_frames_are_as_probable_in_groups_as_model_by_model(sequences: int) -> None:
+    density = PixelDirichlet(4, 0.5)
+    rng = np.random.default_rng(0)
+    shown = cells(rng.integers(4, size=(sequences, PIXELS), dtype=np.uint8))
+    groups = [
+        TrainedModels(
+            rng.integers(9, size=(sequences, models, density.statistics)).astype("i4"),
+            learnt * rng.integers(5, size=(sequences, density.statistics), dtype="i4"),
+        )
+        for models, learnt in ((3, 1), (1, 0), (2, 1))
+    ]
+    for group in groups[::2]:
+        group.evidence[:, -1] = 4  # frames
+    for got, (models, evidence) in zip(
+        density.log_predictives(groups, shown), groups, strict=True
+    ):
+        assert got.shape == models.shape[:2]
+        for b, m in np.ndindex(got.shape):
+            seen = models[b, m] + evidence[b]
+            each = (seen[shown[b]] + 0.5) / (seen[-1] + 4 * 0.5)
+            assert got[b, m] == pytest.approx(np.log(each).sum(), rel=1e-6)
 
 
 def test_a_constant_feature_keeps_a_finite_density() -> None:

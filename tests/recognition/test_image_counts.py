@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from jaxtyping import UInt8
 
-from clrl.recognition.density import Density
 from clrl.recognition.image_counts import CountedImages, count_images
 
 SHAPE = (2, 3)
@@ -95,7 +94,6 @@ def test_counts_are_of_pixels_and_grey_bins() -> None:
 
 def test_learning_adds_the_counts() -> None:
     density = CountedImages(SHAPE, 2, 0.5)
-    assert isinstance(density, Density)
     images = np.arange(24, dtype=np.uint8).reshape(4, 2, 3) * 10
     evidence = count_images(images[:1], 2)[None].copy()
     evidence += density.statistics_of(count_images(images[1:], 2)[None])

@@ -21,7 +21,7 @@ from clrl.recognition.recognisers import (
 from clrl.supervised.data import DATASETS
 from clrl.supervised.evaluate import score_tasks
 from clrl.supervised.objective import STATISTICS, CrossEntropy
-from clrl.supervised.stopping import Stopping
+from clrl.supervised.stopping import AllPasses, Stopping
 from clrl.supervised.stream import ExampleBatch, TaskStream
 from clrl.supervised.streams import Permutations
 from clrl.supervised.train import Memories, Trainer
@@ -86,7 +86,7 @@ def trainer_of(
         recogniser=recogniser or OracleRecogniser(),
         memories=Memories(examples=memory_examples, batch_size=8, of_test=of_test),
         seed=0,
-        stopping=stopping,
+        stopping=stopping or AllPasses(),
     )
 
 
