@@ -72,7 +72,7 @@ class Summary:
         human_normalised: The same relative to random (0) and human (1); NaN where
             unknown.
         total_clipped: Sum over games of the final normalised score, at most 1 each.
-        acc: Mean final normalised score.
+        acc: Mean final score, human-normalised in games.
         bwt: Backward transfer.
         fwt: Forward transfer.
         forgetting: Mean drop from the best earlier stage.

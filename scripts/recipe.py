@@ -39,7 +39,7 @@ class Expectation:
     """Whether it may be neither more nor less, not less, or not more."""
 
     published: float | None = None
-    """What the source says, where that is another number than ``value``."""
+    """What the source says; None where ``value`` is a goal of this project."""
 
     def verdict(self, got: float) -> Verdict:
         """Whether ``got`` is as expected; NaN is not."""
