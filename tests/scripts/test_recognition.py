@@ -87,14 +87,14 @@ def test_the_agents_scores_stand_beside_those_of_chance(tmp_path: Path) -> None:
 
 
 def test_cases_leave_their_measures(tmp_path: Path) -> None:
-    command = [sys.executable, "scripts/recognition.py", "hard", "without_visits"]
+    command = [sys.executable, "scripts/recognition.py", "one_environment", "without_visits"]
     command += ["--seeds", "3", "--recognisers", "flat_fmn", "fmn"]
     command += ["--results", str(tmp_path), "--games=pong,breakout"]
     command += ["--sequence.visit_steps=100", "--recogniser.min_visit_steps=50"]
     subprocess.run(command, cwd=ROOT, check=True)
     assert {path.name for path in tmp_path.iterdir()} == {
         f"{case}-{recogniser}-seed3.json"
-        for case in ("hard", "without_visits")
+        for case in ("one_environment", "without_visits")
         for recogniser in ("flat_fmn", "fmn")
     }
     found = json.loads((tmp_path / "hard-flat_fmn-seed3.json").read_text())
