@@ -87,7 +87,12 @@ def test_the_agents_scores_stand_beside_those_of_chance(tmp_path: Path) -> None:
 
 
 def test_cases_leave_their_measures(tmp_path: Path) -> None:
-    command = [sys.executable, "scripts/recognition.py", "one_environment", "without_visits"]
+    command = [
+        sys.executable,
+        "scripts/recognition.py",
+        "one_environment",
+        "without_visits",
+    ]
     command += ["--seeds", "3", "--recognisers", "flat_fmn", "fmn"]
     command += ["--results", str(tmp_path), "--games=pong,breakout"]
     command += ["--sequence.visit_steps=100", "--recogniser.min_visit_steps=50"]
@@ -97,7 +102,7 @@ def test_cases_leave_their_measures(tmp_path: Path) -> None:
         for case in ("one_environment", "without_visits")
         for recogniser in ("flat_fmn", "fmn")
     }
-    found = json.loads((tmp_path / "hard-flat_fmn-seed3.json").read_text())
+    found = json.loads((tmp_path / "one_environment-flat_fmn-seed3.json").read_text())
     assert found["agent_steps"] == 600
     assert found["measures"]["contexts"] == 2
     assert found["false_switches_by_game"] == {}
