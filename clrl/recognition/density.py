@@ -78,7 +78,28 @@ class Density(abc.ABC):
         """What one observation of each sequence adds to a model that learns it."""
 
 
-class KrichevskyTrofimov(Density):
+class GroupByGroup(Density):
+    """A family that gains nothing from seeing all groups at once."""
+
+    def log_predictives(
+        self,
+        groups: Sequence[TrainedModels],
+        observation: Shaped[np.ndarray, "B *observation"],
+    ) -> list[Float64[np.ndarray, "B M"]]:
+        """One group after the other."""
+        return [self._of_group(*group, observation) for group in groups]
+
+    @abc.abstractmethod
+    def _of_group(
+        self,
+        models: Shaped[np.ndarray, "B M S"],
+        evidence: Shaped[np.ndarray, "B S"],
+        observation: Shaped[np.ndarray, "B *observation"],
+    ) -> Float64[np.ndarray, "B M"]:
+        """As ``log_predictive``."""
+
+
+class KrichevskyTrofimov(GroupByGroup):
     """Symbols: a categorical distribution under a Dirichlet prior of 1/2 each.
 
     The predictive probability of symbol ``k`` is ``(n_k + 1/2) / (n + K/2)``
@@ -94,20 +115,13 @@ class KrichevskyTrofimov(Density):
     def __init__(self, symbols: int = 2) -> None:
         self.statistics = symbols
 
-    def log_predictives(
-        self,
-        groups: Sequence[TrainedModels],
-        observation: Integer[np.ndarray, "B"],
-    ) -> list[Float64[np.ndarray, "B M"]]:
-        """Log probability of each sequence's next symbol under each model."""
-        return [self._log_predictive(*group, observation) for group in groups]
-
-    def _log_predictive(
+    def _of_group(
         self,
         models: Float64[np.ndarray, "B M S"],
         evidence: Float64[np.ndarray, "B S"],
         observation: Integer[np.ndarray, "B"],
     ) -> Float64[np.ndarray, "B M"]:
+        """Log probability of each sequence's next symbol under each model."""
         sequence = np.arange(len(observation))
         of_symbol = evidence[sequence, observation, None]
         of_symbol = of_symbol + models[sequence, :, observation]
@@ -174,7 +188,7 @@ class PixelDirichlet(Density):
         return added
 
 
-class DiagonalGaussian(Density):
+class DiagonalGaussian(GroupByGroup):
     """Feature vectors: independent Gaussians of unknown mean and variance.
 
     Under a normal-inverse-gamma prior of mean 0, the predictive density of each feature
@@ -205,20 +219,13 @@ class DiagonalGaussian(Density):
         self.scale = scale
         self.statistics = 1 + 2 * features
 
-    def log_predictives(
-        self,
-        groups: Sequence[TrainedModels],
-        observation: Float64[np.ndarray, "B D"],
-    ) -> list[Float64[np.ndarray, "B M"]]:
-        """Log density of each sequence's next feature vector under each model."""
-        return [self._log_predictive(*group, observation) for group in groups]
-
-    def _log_predictive(
+    def _of_group(
         self,
         models: Float64[np.ndarray, "B M S"],
         evidence: Float64[np.ndarray, "B S"],
         observation: Float64[np.ndarray, "B D"],
     ) -> Float64[np.ndarray, "B M"]:
+        """Log density of each sequence's next feature vector under each model."""
         seen = models + evidence[:, None]
         count, sums, squares = np.split(seen, [1, 1 + self.features], axis=2)
         strength = self.mean_strength + count

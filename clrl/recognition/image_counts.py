@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int32, Integer, Shaped
 from scipy.special import gammaln
 
-from clrl.recognition.density import Density, TrainedModels
+from clrl.recognition.density import GroupByGroup
 from clrl.recognition.pixel_model import GREY_LEVELS
 
 
@@ -40,7 +40,7 @@ def count_images(
     return np.append(np.concatenate(counts), np.int32(len(images)))
 
 
-class CountedImages(Density):
+class CountedImages(GroupByGroup):
     """The family of densities of sets of images (a ``clrl.recognition.density``).
 
     Observations are counts, ``Int32[B, S]``, as ``count_images`` makes them; so are the
@@ -61,25 +61,18 @@ class CountedImages(Density):
         self.prior = prior
         self.statistics = bins * self.pixels + 1
 
-    def log_predictives(
+    def _of_group(
         self,
-        groups: Sequence[TrainedModels],
+        models: Integer[np.ndarray, "B M S"],
+        evidence: Integer[np.ndarray, "B S"],
         observation: Integer[np.ndarray, "B S"],
-    ) -> list[Float64[np.ndarray, "B M"]]:
+    ) -> Float64[np.ndarray, "B M"]:
         """Log probability of each sequence's next set of images, in any one order.
 
         Every model learns from the images one after the other: pixel and bin give
         ``prod_{j < c} (a0 + n + j)``, over ``prod_{j < N} (K a0 + n + j)`` for each
         pixel (the Dirichlet-multinomial's chain rule).
         """
-        return [self._log_predictive(*group, observation) for group in groups]
-
-    def _log_predictive(
-        self,
-        models: Integer[np.ndarray, "B M S"],
-        evidence: Integer[np.ndarray, "B S"],
-        observation: Integer[np.ndarray, "B S"],
-    ) -> Float64[np.ndarray, "B M"]:
         seen = models + evidence[:, None]
         of_bins = _log_rising(self.prior + seen[..., :-1], observation[:, None, :-1])
         of_images = _log_rising(

@@ -95,7 +95,7 @@ class TreeImageRecogniser(ImageRecogniserConfig):
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
         super().__post_init__()
-        # As long as segments of the partition tree are.
+        # Segments of the partition tree have such lengths.
         check_power_of_two("recogniser.segment_windows", self.segment_windows)
 
     def contexts(self, density: CountedImages) -> Contexts:

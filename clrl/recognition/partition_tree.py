@@ -120,8 +120,7 @@ class PartitionTree:
         """
         self.close()
         before = self.log_weights[-1]
-        segments = self.open_segments
-        learn_together(segments, observation)
+        learn_together(self.open_segments, observation)
         self.log_weights = self._weighted()
         self.observations += 1
         self.is_between = True

@@ -169,7 +169,7 @@ class ForgetMeNotRecogniser(ScreenRecogniserConfig):
             ConfigError: If a value is out of its range.
         """
         super().__post_init__()
-        # As long as segments of the partition tree are.
+        # Segments of the partition tree have such lengths.
         check_power_of_two("recogniser.segment_updates", self.segment_updates)
         for name in ("debounce_updates", "new_debounce_updates"):
             check_at_least(f"recogniser.{name}", getattr(self, name), 0)

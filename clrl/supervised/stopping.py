@@ -1,6 +1,7 @@
 """When a visit to a task ends."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Protocol, runtime_checkable
 
@@ -77,8 +78,9 @@ class EarlyStopping:
         if found > self._best:
             self._best = found
             self._passes_since = 0
-            self._weights = _copied(learner.network.state_dict())
-            self._gathered = _copied(learner.method.consolidation.state_dict())
+            self._weights = copy.deepcopy(learner.network.state_dict())
+            gathered = learner.method.consolidation.state_dict()
+            self._gathered = copy.deepcopy(gathered)
         else:
             self._passes_since += 1
         return self._passes_since > self._patience_passes
@@ -93,7 +95,3 @@ class EarlyStopping:
 
     def _examples(self, task: TaskId) -> ExampleBatch:
         return ExampleBatch.of(self._validation.test(task), task)
-
-
-def _copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in state.items()}
