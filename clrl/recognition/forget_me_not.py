@@ -119,8 +119,8 @@ class ForgetMeNot:
         shared = _distinct([self.pool.candidates, *(s.candidates for s in segments)])
         state = self.pool.state_dict() | {
             "tree.progress": np.array([tree.observations, tree.is_between], np.int64),
-            "tree.log_left": np.stack(tree.log_left),
-            "tree.log_weights": np.stack(tree.log_weights),
+            "tree.log_left": tree.log_left.copy(),
+            "tree.log_weights": tree.log_weights.copy(),
             "tree.segments": np.array(
                 [segments.index(segment) for segment in tree.segments], np.int64
             ),
@@ -172,8 +172,8 @@ class ForgetMeNot:
         tree = self.tree
         tree.observations = int(state["tree.progress"][0])
         tree.is_between = bool(state["tree.progress"][1])
-        tree.log_left = list(state["tree.log_left"].copy())
-        tree.log_weights = list(state["tree.log_weights"].copy())
+        tree.log_left = state["tree.log_left"].copy()
+        tree.log_weights = state["tree.log_weights"].copy()
         tree.segments = [segments[int(i)] for i in state["tree.segments"]]
 
 

@@ -90,11 +90,11 @@ class PartitionTree:
         self._source = source
         self.observations = 0
         first = source.open(start=0)
-        nothing = np.zeros(len(first.log_evidence))
+        sequences = len(first.log_evidence)
         # Of the open node at each height, from single observations to the root.
         self.segments = [first] * (height + 1)
-        self.log_left = [nothing] * (height + 1)
-        self.log_weights = [nothing] * (height + 1)
+        self.log_left = np.zeros((height + 1, sequences))
+        self.log_weights = np.zeros((height + 1, sequences))
         self.is_between = False
 
     @property
@@ -119,9 +119,9 @@ class PartitionTree:
             What its log predictive density was, in nats.
         """
         self.close()
-        before = self.log_weights[-1]
+        before = self.log_weights[-1].copy()
         learn_together(self.open_segments, observation)
-        self.log_weights = self._weighted()
+        self._weigh()
         self.observations += 1
         self.is_between = True
         return np.asarray(self.log_weights[-1] - before)
@@ -144,30 +144,29 @@ class PartitionTree:
             return
         self.is_between = False
         top = (self.observations & -self.observations).bit_length() - 1
-        whole = np.exp(self._log_whole())
+        whole = np.exp(self._log_whole(top + 1))
         finished = [
             FinishedSegment(self.segments[h], whole[h]) for h in range(top, -1, -1)
         ]
         if top == self.height:
             self._grow()
-        nothing = np.zeros_like(self.log_weights[top])
         self.log_left[top + 1] = self.log_weights[top]
         self._source.finish(finished)
         below = slice(0, top + 1)
         self.segments[below] = [self._source.open(self.observations)] * (top + 1)
-        self.log_left[below] = [nothing] * (top + 1)
-        self.log_weights[below] = [nothing] * (top + 1)
+        self.log_left[below] = 0.0
+        self.log_weights[below] = 0.0
 
     def log_segment_probabilities(self) -> Float64[np.ndarray, "D B"]:
         """Log probability that the newest observation's segment is the open node's.
 
         One for each height, single observations first; over heights they sum to one.
         """
-        weights, left = np.stack(self.log_weights), np.stack(self.log_left)
+        weights, left = self.log_weights, self.log_left
         log_is_cut = _LOG_HALF + (left[1:] + weights[:-1]) - weights[1:]
         log_cut = np.zeros_like(weights)  # that all nodes above are cut
         log_cut[:-1] = np.cumsum(log_is_cut[::-1], axis=0)[::-1]
-        return np.asarray(log_cut + self._log_whole())
+        return np.asarray(log_cut + self._log_whole(len(weights)))
 
     def segment_probabilities(
         self,
@@ -186,26 +185,29 @@ class PartitionTree:
         of_segments = np.add.reduceat(of_nodes, lowest, axis=0)
         return self.open_segments, of_segments[::-1]
 
-    def _log_whole(self) -> Float64[np.ndarray, "D B"]:
-        """Log probability, given each open node, that it is one segment."""
-        evidence = np.stack([segment.log_evidence for segment in self.segments])
-        log_whole = _LOG_HALF + evidence - np.stack(self.log_weights)
-        log_whole[0] = 0.0  # a single observation cannot be cut
+    def _log_whole(self, heights: int) -> Float64[np.ndarray, "heights B"]:
+        """Log probability, given each of the lowest open nodes, that it is one segment.
+
+        A single observation cannot be cut.
+        """
+        evidence = np.array([s.log_evidence for s in self.segments[:heights]])
+        log_whole = _LOG_HALF + evidence - self.log_weights[:heights]
+        log_whole[0] = 0.0
         return np.asarray(log_whole)
 
-    def _weighted(self) -> list[Float64[np.ndarray, "B"]]:
-        weights = [self.segments[0].log_evidence]
-        for segment, left in zip(self.segments[1:], self.log_left[1:], strict=True):
-            halves = weights[-1] + left
-            weights.append(
-                np.logaddexp(_LOG_HALF + segment.log_evidence, _LOG_HALF + halves)
+    def _weigh(self) -> None:
+        """Computes the nodes' weights from the lowest to the root's."""
+        weights = self.log_weights
+        weights[0] = self.segments[0].log_evidence
+        for height, segment in enumerate(self.segments[1:], start=1):
+            halves = weights[height - 1] + self.log_left[height]
+            weights[height] = np.logaddexp(
+                _LOG_HALF + segment.log_evidence, _LOG_HALF + halves
             )
-        return weights
 
     def _grow(self) -> None:
         root, weight = self.segments[-1], self.log_weights[-1]
+        higher = np.logaddexp(_LOG_HALF + root.log_evidence, _LOG_HALF + weight)
         self.segments.append(root)
-        self.log_left.append(np.zeros_like(weight))
-        self.log_weights.append(
-            np.logaddexp(_LOG_HALF + root.log_evidence, _LOG_HALF + weight)
-        )
+        self.log_left = np.concatenate([self.log_left, np.zeros_like(higher)[None]])
+        self.log_weights = np.concatenate([self.log_weights, higher[None]])

@@ -158,7 +158,7 @@ class ForgetMeNotRecogniser(ScreenRecogniserConfig):
     # Unlike the paper: an untrained model needs some frames to pay for learning the
     # screen. With four, games on black are taken for one where there is noise.
     segment_updates: int = 8
-    debounce_updates: int = 2
+    debounce_updates: int = 1
     # A flash of the screen, such as the start of a life, lasts up to 16.
     new_debounce_updates: int = 16
 

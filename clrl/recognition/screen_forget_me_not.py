@@ -6,6 +6,7 @@ from jaxtyping import Float64, Int64, UInt8
 from clrl.recognition.density import PixelDirichlet
 from clrl.recognition.pixel_model import cells, expected_screen, grey_bins
 from clrl.recognition.sampling import FrameSampling
+from clrl.recognition.surprise import UsualSurprise
 from clrl.recognition.tree_contexts import TreeContexts
 from clrl.recognition.visits import Visits
 from clrl.types import TaskId
@@ -18,7 +19,9 @@ class ScreenForgetMeNot:
     context (``ContextPool``). The label is the most probable context of the newest
     frame. While that is the untrained model, the label stays: a context is new when a
     whole segment of ``segment_updates`` was best explained by the untrained model,
-    so that a flash of the screen makes none.
+    so that a flash of the screen makes none. A context that is much more surprised by
+    a frame than it usually is (``UsualSurprise``) counts as unknown there, however
+    much worse all others are.
 
     Args:
         bins: ``K``, grey bins of a pixel, 2 to 256.
@@ -51,6 +54,7 @@ class ScreenForgetMeNot:
         self._debounce_updates = debounce_updates
         self._new_debounce_updates = new_debounce_updates
         self._visits = Visits(min_visit_steps)
+        self._usual = UsualSurprise()
         self._screen = 0
         self._candidate = 0
         self._wins = 0
@@ -80,6 +84,10 @@ class ScreenForgetMeNot:
         return cells(grey_bins(frame, self._density.bins))
 
     def _follow(self, winner: int) -> None:
+        surprises = self._contexts.surprises
+        is_known = winner < len(surprises)
+        if is_known and not self._usual.includes(winner, surprises[winner]):
+            is_known, winner = False, len(self._contexts)
         self._wins = self._wins + 1 if winner == self._candidate else 1
         self._candidate = winner
         if winner == len(self._contexts):  # none that is known
@@ -88,6 +96,8 @@ class ScreenForgetMeNot:
         wait = self._new_debounce_updates if is_new else self._debounce_updates
         if self._wins > wait:
             self._screen = winner
+        if is_known and winner == self._screen:
+            self._usual.learn(winner, surprises[winner])
 
     def recognise(self, observations: UInt8[np.ndarray, "T N H W"]) -> TaskId:
         """The context under which the frames are most probable, all models frozen.
@@ -128,6 +138,7 @@ class ScreenForgetMeNot:
         return (
             self._contexts.state_dict()
             | self._visits.state_dict()
+            | self._usual.state_dict()
             | {"progress": np.array(progress, np.int64)}
         )
 
@@ -142,3 +153,4 @@ class ScreenForgetMeNot:
         self._sampling.steps, self._sampling.used = steps, used
         self._screen, self._candidate, self._wins = screen, candidate, wins
         self._visits.load_state_dict(state)
+        self._usual.load_state_dict(state)

@@ -54,6 +54,7 @@ class Segment:
     """
 
     _hopeful_models: Shaped[np.ndarray, "B hopeful S"] | None
+    _hopeful_likelihood: Float64[np.ndarray, "B hopeful"]
 
     def __init__(
         self,
@@ -71,10 +72,16 @@ class Segment:
         self.hopeless_nats = hopeless_nats
         self.length = 0
         self.evidence = np.zeros((sequences, density.statistics), density.dtype)
-        self.log_likelihood = np.zeros_like(candidates.log_prior)
         self.log_evidence = np.zeros(sequences)
         self.reservoir: list[np.ndarray] = []
-        self._consider_all()
+        self._consider_all(np.zeros_like(candidates.log_prior))
+
+    @property
+    def log_likelihood(self) -> Float64[np.ndarray, "B M"]:
+        """Of the segment under each candidate; ``-inf`` for those given up."""
+        likelihood = np.full_like(self.candidates.log_prior, -np.inf)
+        likelihood[:, self._hopeful] = self._hopeful_likelihood
+        return likelihood
 
     def posterior(
         self,
@@ -104,8 +111,8 @@ class Segment:
             added: What it adds to the statistics of a model.
             log_predictives: Of it, under each of the ``hopeful_models``.
         """
-        self.log_likelihood[:, self._hopeful] += log_predictives
-        self._joint = self._hopeful_joint()
+        self._hopeful_likelihood = self._hopeful_likelihood + log_predictives
+        self._joint = self._hopeful_prior + self._hopeful_likelihood
         self._give_up_hopeless()
         # All others are impossible and would add nothing.
         self.log_evidence = np.logaddexp.reduce(self._joint, axis=1)
@@ -120,32 +127,29 @@ class Segment:
             self._hopeful_models = self.candidates.models[:, self._hopeful]
         return TrainedModels(self._hopeful_models, self.evidence)
 
-    def _hopeful_joint(self) -> Float64[np.ndarray, "B hopeful"]:
-        return np.asarray(self._hopeful_prior + self.log_likelihood[:, self._hopeful])
+    def _consider_all(self, log_likelihood: Float64[np.ndarray, "B M"]) -> None:
+        self._hopeful = np.arange(self.candidates.log_prior.shape[1])
+        self._hopeful_prior = self.candidates.log_prior
+        self._hopeful_models = self.candidates.models
+        self._hopeful_likelihood = log_likelihood
+        self._joint = self._hopeful_prior + log_likelihood
 
     def _give_up_hopeless(self) -> None:
         if len(self._hopeful) == 1 or np.isinf(self.hopeless_nats):
             return
-        best = self._joint.max(axis=1, keepdims=True)
-        is_hopeless = (self._joint < best - self.hopeless_nats).all(axis=0)
-        is_hopeless[UNTRAINED] = False  # it is behind until it has learnt something
-        if is_hopeless.any():
-            self.log_likelihood[:, self._hopeful[is_hopeless]] = -np.inf
-            self._select_hopeful()
+        # The untrained model, the first, is behind until it has learnt something.
+        behind = self._joint.max(axis=1, keepdims=True) - self._joint[:, 1:]
+        if behind.max() > self.hopeless_nats:
+            is_hopeful = (behind <= self.hopeless_nats).any(axis=0)
+            self._keep_only(np.append(UNTRAINED, 1 + np.flatnonzero(is_hopeful)))
 
-    def _consider_all(self) -> None:
-        self._hopeful = np.arange(self.candidates.log_prior.shape[1])
-        self._hopeful_prior = self.candidates.log_prior
-        self._hopeful_models = self.candidates.models
-        self._joint = self._hopeful_joint()
-
-    def _select_hopeful(self) -> None:
-        hopeful = np.flatnonzero(np.isfinite(self.log_likelihood).any(axis=0))
-        if len(hopeful) < len(self._hopeful):
-            self._hopeful = hopeful
-            self._hopeful_prior = self.candidates.log_prior[:, hopeful]
-            self._hopeful_models = None  # most segments end before these are needed
-            self._joint = self._hopeful_joint()
+    def _keep_only(self, places: Int64[np.ndarray, "kept"]) -> None:
+        """Gives up all candidates but some of those that are left."""
+        self._hopeful = self._hopeful[places]
+        self._hopeful_prior = self._hopeful_prior[:, places]
+        self._hopeful_models = None  # most segments end before these are needed
+        self._hopeful_likelihood = self._hopeful_likelihood[:, places]
+        self._joint = self._joint[:, places]
 
     def _keep(self, observation: Shaped[np.ndarray, "B *observation"]) -> None:
         if len(self.reservoir) < self.reservoir_size:
@@ -171,11 +175,12 @@ class Segment:
         """Continues from a saved state; the candidates must be those of then."""
         self.start, self.length = (int(value) for value in state["span"])
         self.evidence = state["evidence"].copy()
-        self.log_likelihood = state["log_likelihood"].copy()
+        self._consider_all(state["log_likelihood"].copy())
+        self._keep_only(
+            np.flatnonzero(np.isfinite(self._hopeful_likelihood).any(axis=0))
+        )
         self.log_evidence = state["log_evidence"].copy()
         self.reservoir = list(state["reservoir"].copy())
-        self._consider_all()
-        self._select_hopeful()
 
 
 def learn_together(

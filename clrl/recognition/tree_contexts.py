@@ -38,6 +38,7 @@ class TreeContexts:
         )
         self._segment_windows = segment_windows
         self._posterior = np.array([1.0])
+        self._surprises = np.zeros(0)
         self._first_contexts: dict[int, int] = {}  # by the start of an open segment
 
     def __len__(self) -> int:
@@ -56,10 +57,22 @@ class TreeContexts:
         """The probability of each context after the last window, the unknown last."""
         return self._posterior
 
+    @property
+    def surprises(self) -> Float64[np.ndarray, "known"]:
+        """Minus the log likelihood of the last window under each context before it.
+
+        Infinite where another model explained the window far better; none for the
+        context that the window completed.
+        """
+        return self._surprises
+
     def update(self, window: Shaped[np.ndarray, "*observation"]) -> None:
         """Adds the window to the tree."""
         known = len(self)
         self._process.update(window[None])
+        # A single observation is a segment too: what each model made of it unprepared.
+        newest = self._process.tree.segments[0]
+        self._surprises = -newest.log_likelihood[0, 1 : known + 1]
         segments, parts = self._process.posteriors()
         posterior = np.zeros(known + 1)
         posterior[:-1] = parts[:, 0, :-1].sum(axis=0)
