@@ -97,6 +97,21 @@ def test_a_flash_of_the_screen_is_no_context(flash_updates: int) -> None:
     assert fmn.contexts == 1
 
 
+@pytest.mark.parametrize("blank_updates", [3, 6])
+def test_a_blank_screen_is_not_the_game_that_is_blank_mostly(
+    blank_updates: int,
+) -> None:
+    nearly_blank = np.zeros((60, 1, 42, 42), np.uint8)
+    nearly_blank[:, :, 20:26] = still_screen(1)[20:26]
+    frames = play(0, 60)
+    frames[30 : 30 + blank_updates] = 0
+    fmn = recogniser(new_debounce_updates=12)
+    assert set(labels(fmn, np.concatenate([play(0, 60), nearly_blank]))) == {0, 1}
+    found = labels(fmn, frames)
+    assert set(found[30:]) == {0}
+    assert 1 not in found[found.index(0) :]
+
+
 def test_switches_at_any_time_make_no_mixed_context() -> None:
     fmn = recogniser()
     for visit, steps in enumerate([17, 18, 19, 21, 22, 23, 25]):
