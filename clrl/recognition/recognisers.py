@@ -152,7 +152,8 @@ class ForgetMeNotRecogniser(ScreenRecogniserConfig):
             from, and of the one that makes a new context; a power of two.
         debounce_updates: Further updates in a row that a new label must win before it
             is given out.
-        new_debounce_updates: The same for a label that was never given out.
+        new_debounce_updates: The same for a label that was never given out, or whose
+            context is more surprised by the frame than usual.
     """
 
     # Unlike the paper: an untrained model needs some frames to pay for learning the

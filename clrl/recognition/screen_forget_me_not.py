@@ -19,9 +19,9 @@ class ScreenForgetMeNot:
     context (``ContextPool``). The label is the most probable context of the newest
     frame. While that is the untrained model, the label stays: a context is new when a
     whole segment of ``segment_updates`` was best explained by the untrained model,
-    so that a flash of the screen makes none. A context that is much more surprised by
-    a frame than it usually is (``UsualSurprise``) counts as unknown there, however
-    much worse all others are.
+    so that a flash of the screen makes none. The most probable context need not be a
+    good one: if it is much more surprised by the frame than it usually is
+    (``UsualSurprise``), it waits as long as a new one.
 
     Args:
         bins: ``K``, grey bins of a pixel, 2 to 256.
@@ -32,7 +32,8 @@ class ScreenForgetMeNot:
         max_contexts: At this number no context is new any more.
         debounce_updates: A change of label waits until its context has been the most
             probable one for this many further updates in a row.
-        new_debounce_updates: The same for a context that would become a new task.
+        new_debounce_updates: The same for a context that would become a new task, or
+            is more surprised by the frame than usual.
         min_visit_steps: No visit of a task is shorter (``Visits``).
     """
 
@@ -84,20 +85,20 @@ class ScreenForgetMeNot:
         return cells(grey_bins(frame, self._density.bins))
 
     def _follow(self, winner: int) -> None:
-        surprises = self._contexts.surprises
-        is_known = winner < len(surprises)
-        if is_known and not self._usual.includes(winner, surprises[winner]):
-            is_known, winner = False, len(self._contexts)
         self._wins = self._wins + 1 if winner == self._candidate else 1
         self._candidate = winner
         if winner == len(self._contexts):  # none that is known
             return
-        is_new = self._visits.would_be_new(winner)
-        wait = self._new_debounce_updates if is_new else self._debounce_updates
+        surprise = self._contexts.surprises[winner]
+        is_usual = self._usual.includes(winner, surprise)
+        if is_usual and not self._visits.would_be_new(winner):
+            wait = self._debounce_updates
+        else:
+            wait = self._new_debounce_updates
         if self._wins > wait:
             self._screen = winner
-        if is_known and winner == self._screen:
-            self._usual.learn(winner, surprises[winner])
+        if self._visits.is_of_present_task(winner):
+            self._usual.learn(winner, surprise)
 
     def recognise(self, observations: UInt8[np.ndarray, "T N H W"]) -> TaskId:
         """The context under which the frames are most probable, all models frozen.

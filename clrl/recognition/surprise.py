@@ -28,7 +28,9 @@ class UsualSurprise:
         self._means: Float64[np.ndarray, "3 D"] = np.zeros((3, 0))
 
     def learn(self, context: int, surprise_nats: float) -> None:
-        """Takes in one of the context's own frames."""
+        """Takes in one of the context's own frames; nothing if infinite."""
+        if not math.isfinite(surprise_nats):
+            return
         missing = context + 1 - self._means.shape[1]
         if missing > 0:
             self._means = np.append(self._means, np.zeros((3, missing)), axis=1)

@@ -58,10 +58,10 @@ class TreeContexts:
         return self._posterior
 
     @property
-    def surprises(self) -> Float64[np.ndarray, "known"]:
+    def surprises(self) -> Float64[np.ndarray, "C"]:
         """Minus the log likelihood of the last window under each context before it.
 
-        Infinite where another model explained the window far better; none for the
+        Infinite where another model explained the window far better, and for the
         context that the window completed.
         """
         return self._surprises
@@ -72,7 +72,7 @@ class TreeContexts:
         self._process.update(window[None])
         # A single observation is a segment too: what each model made of it unprepared.
         newest = self._process.tree.segments[0]
-        self._surprises = -newest.log_likelihood[0, 1 : known + 1]
+        surprises = -newest.log_likelihood[0, 1 : known + 1]
         segments, parts = self._process.posteriors()
         posterior = np.zeros(known + 1)
         posterior[:-1] = parts[:, 0, :-1].sum(axis=0)
@@ -82,6 +82,7 @@ class TreeContexts:
         is_new = len(self) > known
         # What was unknown is the new context.
         self._posterior = np.append(posterior, np.zeros(int(is_new)))
+        self._surprises = np.append(surprises, np.full(int(is_new), np.inf))
         if self._process.tree.observations % self._segment_windows == 0:
             self._remember(int(np.argmax(posterior)))
 

@@ -72,6 +72,11 @@ class Visits:
         is_unseen = bool(self.tasks(screen + 1)[screen] == _NOBODY)
         return is_unseen and not self._is_within_visit()
 
+    def is_of_present_task(self, screen: int) -> bool:
+        """Whether the screen belongs to the task that was seen last."""
+        task = int(self.tasks(screen + 1)[screen])
+        return task == self._task != _NOBODY
+
     def tasks(self, screens: int) -> Int64[np.ndarray, "D"]:
         """The task of each of the first ``screens`` screens; -1 if never followed."""
         unseen = np.full(max(0, screens - len(self._tasks)), _NOBODY)

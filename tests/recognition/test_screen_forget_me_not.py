@@ -112,6 +112,13 @@ def test_a_blank_screen_is_not_the_game_that_is_blank_mostly(
     assert 1 not in found[found.index(0) :]
 
 
+def test_a_game_that_was_still_at_first_is_known_when_it_moves() -> None:
+    fmn = recogniser(new_debounce_updates=12)
+    still = np.tile(still_screen(0), (40, 1, 1, 1))
+    labels(fmn, np.concatenate([still, play(0, 60), play(1, 60)]))
+    assert labels(fmn, play(0, 4, seed=1))[-1] == 0
+
+
 def test_switches_at_any_time_make_no_mixed_context() -> None:
     fmn = recogniser()
     for visit, steps in enumerate([17, 18, 19, 21, 22, 23, 25]):

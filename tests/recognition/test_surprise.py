@@ -23,6 +23,9 @@ def test_a_context_of_which_little_is_known_may_see_anything() -> None:
 
 def test_what_another_model_explains_far_better_is_never_usual() -> None:
     assert not UsualSurprise().includes(0, math.inf)
+    usual = taught([1.0] * 8 + [math.inf] * 8)
+    assert usual.includes(0, 1.0)
+    assert not usual.includes(0, 2.5)
 
 
 @given(st.lists(st.floats(100, 900), min_size=8, max_size=100))
