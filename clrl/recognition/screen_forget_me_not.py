@@ -89,15 +89,14 @@ class ScreenForgetMeNot:
         self._candidate = winner
         if winner == len(self._contexts):  # none that is known
             return
-        surprise = self._contexts.surprises[winner]
-        is_usual = self._usual.includes(winner, surprise)
-        if is_usual and not self._visits.would_be_new(winner):
-            wait = self._debounce_updates
-        else:
-            wait = self._new_debounce_updates
+        visits, surprise = self._visits, self._contexts.surprises[winner]
+        is_doubtful = visits.would_be_new(winner) or (
+            visits.is_elsewhere(winner) and not self._usual.includes(winner, surprise)
+        )
+        wait = self._new_debounce_updates if is_doubtful else self._debounce_updates
         if self._wins > wait:
             self._screen = winner
-        if self._visits.is_of_present_task(winner):
+        if visits.is_present(winner):
             self._usual.learn(winner, surprise)
 
     def recognise(self, observations: UInt8[np.ndarray, "T N H W"]) -> TaskId:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 
 _MEMORY_FRAMES = 100  # of the running means
-_LEARNT_FRAMES = 8  # before that, anything is usual
+_LEARNT_FRAMES = 8  # before that, nothing is usual
 _DEVIATIONS = 5.0
 _LEAST_DEVIATION = 0.25  # of the mean
 
@@ -41,14 +41,12 @@ class UsualSurprise:
         means[2] += share * (surprise_nats**2 - means[2])
 
     def includes(self, context: int, surprise_nats: float) -> bool:
-        """Whether such a frame may be one of the context's own; never if infinite."""
-        if not math.isfinite(surprise_nats):
-            return False
+        """Whether such a frame may be one of the context's own."""
         if context >= self._means.shape[1]:
-            return True
+            return False
         frames, mean, square = self._means[:, context]
         if frames < _LEARNT_FRAMES:
-            return True
+            return False
         # Rounding may leave less than nothing.
         deviation = max(square - mean**2, 0.0) ** 0.5
         largest = mean + _DEVIATIONS * max(deviation, _LEAST_DEVIATION * mean)

@@ -69,13 +69,15 @@ class Visits:
 
     def would_be_new(self, screen: int) -> bool:
         """Whether the screen, if it were followed now, would be a task of its own."""
-        is_unseen = bool(self.tasks(screen + 1)[screen] == _NOBODY)
-        return is_unseen and not self._is_within_visit()
+        return self._task_of(screen) == _NOBODY and not self._is_within_visit()
 
-    def is_of_present_task(self, screen: int) -> bool:
+    def is_present(self, screen: int) -> bool:
         """Whether the screen belongs to the task that was seen last."""
-        task = int(self.tasks(screen + 1)[screen])
-        return task == self._task != _NOBODY
+        return self._task_of(screen) == self._task != _NOBODY
+
+    def is_elsewhere(self, screen: int) -> bool:
+        """Whether the screen belongs to another task than the one seen last."""
+        return self._task_of(screen) not in (self._task, _NOBODY)
 
     def tasks(self, screens: int) -> Int64[np.ndarray, "D"]:
         """The task of each of the first ``screens`` screens; -1 if never followed."""
@@ -127,6 +129,9 @@ class Visits:
         self._step, self._task, self._stay_began, self._left = stay
         self._tasks = state["visits.tasks"].copy()
         self._times = state["visits.times"].copy()
+
+    def _task_of(self, screen: int) -> TaskId:
+        return int(self.tasks(screen + 1)[screen])
 
     @property
     def _settling_steps(self) -> int:

@@ -128,6 +128,16 @@ def test_tasks_are_numbered_without_gaps_for_rooms() -> None:
     assert visits.tasks(6).tolist() == [0, 0, -1, -1, 1, -1]
 
 
+def test_a_screen_is_of_the_present_task_of_another_or_of_none_yet() -> None:
+    visits = Visits(MIN_VISIT)
+    assert not visits.is_present(0)
+    assert not visits.is_elsewhere(0)
+    for screen in [0] * 60 + [1] * 10 + [2]:  # 2 is new within the visit of 1
+        visits.follow(screen)
+    assert [visits.is_present(screen) for screen in range(4)] == [0, 1, 1, 0]
+    assert [visits.is_elsewhere(screen) for screen in range(4)] == [1, 0, 0, 0]
+
+
 def test_the_probability_of_a_task_is_that_of_its_screens() -> None:
     visits = Visits(MIN_VISIT)
     for screen, steps in ((0, 5), (1, 50), (3, 1)):
