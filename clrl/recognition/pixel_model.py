@@ -128,7 +128,9 @@ def log_frame_predictive(
         prior: ``a0``.
     """
     # Logarithms in float32 are some five times faster; they are summed in float64.
-    log_counts = np.log(counts.astype(np.float32) + np.float32(prior))
+    pseudo_counts = counts.astype(np.float32)
+    pseudo_counts += np.float32(prior)
+    log_counts = np.log(pseudo_counts, out=pseudo_counts)
     log_numerators = log_counts.sum(axis=-1, dtype=np.float64)
     return np.asarray(log_numerators - PIXELS * np.log(bins * prior + updates))
 

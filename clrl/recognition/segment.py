@@ -88,7 +88,7 @@ class Segment:
     ) -> tuple[Int64[np.ndarray, "B hopeful"], Float64[np.ndarray, "B hopeful"]]:
         """Identities of the candidates that are left, and the probability of each."""
         log_posterior = self._joint - self.log_evidence[:, None]
-        return self.candidates.identities[:, self._hopeful], np.exp(log_posterior)
+        return self._hopeful_identities, np.exp(log_posterior)
 
     def log_predictive(
         self, observation: Shaped[np.ndarray, "B *observation"]
@@ -129,6 +129,7 @@ class Segment:
 
     def _consider_all(self, log_likelihood: Float64[np.ndarray, "B M"]) -> None:
         self._hopeful = np.arange(self.candidates.log_prior.shape[1])
+        self._hopeful_identities = self.candidates.identities
         self._hopeful_prior = self.candidates.log_prior
         self._hopeful_models = self.candidates.models
         self._hopeful_likelihood = log_likelihood
@@ -146,6 +147,7 @@ class Segment:
     def _keep_only(self, places: Int64[np.ndarray, "kept"]) -> None:
         """Gives up all candidates but some of those that are left."""
         self._hopeful = self._hopeful[places]
+        self._hopeful_identities = self._hopeful_identities[:, places]
         self._hopeful_prior = self._hopeful_prior[:, places]
         self._hopeful_models = None  # most segments end before these are needed
         self._hopeful_likelihood = self._hopeful_likelihood[:, places]
