@@ -11,6 +11,10 @@ from clrl.recognition.tree_contexts import TreeContexts
 from clrl.recognition.visits import Visits
 from clrl.types import TaskId
 
+_SETTLING_SHARE = 100
+"""A stay is no mistake from this share of the shortest visit on; they are rare, for a
+context is named only where its surprise is usual."""
+
 
 class ScreenForgetMeNot:
     """Which of the contexts seen so far is this, or is it a new one?
@@ -54,7 +58,7 @@ class ScreenForgetMeNot:
         self._sampling = FrameSampling(update_period_steps)
         self._debounce_updates = debounce_updates
         self._new_debounce_updates = new_debounce_updates
-        self._visits = Visits(min_visit_steps)
+        self._visits = Visits(min_visit_steps, min_visit_steps // _SETTLING_SHARE)
         self._usual = UsualSurprise()
         self._screen = 0
         self._candidate = 0

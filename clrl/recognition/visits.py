@@ -7,7 +7,6 @@ from clrl.types import TaskId
 
 _NEVER = -(2**62)
 _NOBODY = -1
-_SETTLING_SHARE = 25  # a stay is no flicker from a 25th of a shortest visit on
 
 
 class Visits:
@@ -21,8 +20,8 @@ class Visits:
     - where a task is left and returned to within that time, so is what came between.
 
     A task that has had a visit of that length by itself is never made part of another.
-    A stay of less than a 25th of that time may be a mistake, as when a switch
-    passes through a wrong screen: nothing follows from it.
+    A stay of less than ``settling_steps`` may be a mistake, as when a switch passes
+    through a wrong screen: nothing follows from it.
 
     Unlike the papers, where each model is a context of its own. They do visit games for
     "extended periods", and let switches become ever rarer (Kirkpatrick et al. (2017)).
@@ -34,10 +33,12 @@ class Visits:
     Args:
         min_visit_steps: No visit of a task is shorter, in calls of ``follow``; 0: each
             screen is a task.
+        settling_steps: Shorter stays may be mistakes, in calls of ``follow``.
     """
 
-    def __init__(self, min_visit_steps: int) -> None:
+    def __init__(self, min_visit_steps: int, settling_steps: int) -> None:
         self._min_visit_steps = min_visit_steps
+        self._settling_steps = settling_steps
         self._step = 0
         self._task = _NOBODY
         self._stay_began = 0
@@ -132,10 +133,6 @@ class Visits:
 
     def _task_of(self, screen: int) -> TaskId:
         return int(self.tasks(screen + 1)[screen])
-
-    @property
-    def _settling_steps(self) -> int:
-        return self._min_visit_steps // _SETTLING_SHARE
 
     def _come_to(self, screen: int) -> TaskId:
         """The task of the screen; a stay begins there unless it goes on."""

@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 from clrl.recognition.visits import Visits
 
 MIN_VISIT = 50
-"""So that a stay of 2 steps is no mistake."""
+SETTLING = 2
 
 
 def tasks(*stays: tuple[int, int], min_visit_steps: int = MIN_VISIT) -> list[int]:
     """The task at the end of each stay, given as (screen, steps)."""
-    visits = Visits(min_visit_steps)
+    visits = Visits(min_visit_steps, SETTLING)
     return [[visits.follow(screen) for _ in range(n)][-1] for screen, n in stays]
 
 
 class VisitsByHand:
     """The same, from the whole history of tasks, named anew whenever some unite."""
 
-    def __init__(self, min_visit_steps: int) -> None:
+    def __init__(self, min_visit_steps: int, settling_steps: int) -> None:
         self.min_visit_steps = min_visit_steps
-        self.settling_steps = min_visit_steps // 25
+        self.settling_steps = settling_steps
         self.task_of: dict[int, int] = {}  # by screen
         self.history: list[int] = []  # by step
         self.began: dict[int, int] = {}  # by task
@@ -120,7 +120,7 @@ def test_without_a_shortest_visit_each_screen_is_a_task() -> None:
 
 
 def test_tasks_are_numbered_without_gaps_for_rooms() -> None:
-    visits = Visits(MIN_VISIT)
+    visits = Visits(MIN_VISIT, SETTLING)
     for screen, steps in ((0, 5), (1, 50), (4, 50)):
         for _ in range(steps):
             visits.follow(screen)
@@ -129,7 +129,7 @@ def test_tasks_are_numbered_without_gaps_for_rooms() -> None:
 
 
 def test_a_screen_is_of_the_present_task_of_another_or_of_none_yet() -> None:
-    visits = Visits(MIN_VISIT)
+    visits = Visits(MIN_VISIT, SETTLING)
     assert not visits.is_present(0)
     assert not visits.is_elsewhere(0)
     for screen in [0] * 60 + [1] * 10 + [2]:  # 2 is new within the visit of 1
@@ -139,7 +139,7 @@ def test_a_screen_is_of_the_present_task_of_another_or_of_none_yet() -> None:
 
 
 def test_the_probability_of_a_task_is_that_of_its_screens() -> None:
-    visits = Visits(MIN_VISIT)
+    visits = Visits(MIN_VISIT, SETTLING)
     for screen, steps in ((0, 5), (1, 50), (3, 1)):
         for _ in range(steps):
             visits.follow(screen)
@@ -150,7 +150,7 @@ def test_the_probability_of_a_task_is_that_of_its_screens() -> None:
 
 
 def test_the_best_task_is_the_best_screens_and_never_an_unknown_one() -> None:
-    visits = Visits(MIN_VISIT)
+    visits = Visits(MIN_VISIT, SETTLING)
     assert visits.best(np.array([-1.0])) == 0
     for screen, steps in ((0, 5), (1, 50), (3, 1)):
         for _ in range(steps):
@@ -164,13 +164,14 @@ def test_the_best_task_is_the_best_screens_and_never_an_unknown_one() -> None:
         st.tuples(st.integers(0, 4), st.integers(1, 30)), min_size=1, max_size=20
     ),
     min_visit_steps=st.integers(0, 60),
+    settling_steps=st.integers(0, 5),
 )
 def test_looking_back_over_everything_gives_the_same_tasks(
-    stays: list[tuple[int, int]], min_visit_steps: int
+    stays: list[tuple[int, int]], min_visit_steps: int, settling_steps: int
 ) -> None:
     screens = [screen for screen, steps in stays for _ in range(steps)]
-    visits = Visits(min_visit_steps)
-    by_hand = VisitsByHand(min_visit_steps)
+    visits = Visits(min_visit_steps, settling_steps)
+    by_hand = VisitsByHand(min_visit_steps, settling_steps)
     expected = [by_hand.follow(screen) for screen in screens]
     assert [visits.follow(screen) for screen in screens] == expected
 
@@ -182,7 +183,7 @@ def test_looking_back_over_everything_gives_the_same_tasks(
 def test_a_saved_state_goes_on_as_if_never_interrupted(
     screens: list[int], split: int
 ) -> None:
-    whole, first, second = (Visits(MIN_VISIT) for _ in range(3))
+    whole, first, second = (Visits(MIN_VISIT, SETTLING) for _ in range(3))
     expected = [whole.follow(screen) for screen in screens]
     found = [first.follow(screen) for screen in screens[:split]]
     second.load_state_dict(first.state_dict())
