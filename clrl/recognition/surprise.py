@@ -7,7 +7,7 @@ from jaxtyping import Float64
 
 _MEMORY_FRAMES = 100  # of the running means
 _LEARNT_FRAMES = 8  # before that, nothing is usual
-_DEVIATIONS = 5.0
+_DEVIATIONS = 3.0
 _LEAST_DEVIATION = 0.25  # of the mean
 
 
@@ -19,7 +19,7 @@ class UsualSurprise:
     that this game's own frames are never such a surprise to it.
 
     Both are exponential means over the last hundred or so frames, and plain means over
-    fewer. A surprise is usual up to five standard deviations above the mean, where a
+    fewer. A surprise is usual up to three standard deviations above the mean, where a
     standard deviation is at least a quarter of the mean.
     """
 
