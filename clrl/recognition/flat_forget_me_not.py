@@ -14,8 +14,8 @@ from clrl.recognition.sampling import FrameSampling
 from clrl.recognition.visits import Visits
 from clrl.types import TaskId
 
-_SETTLING_SHARE = 25
-"""A stay is no mistake from this share of the shortest visit on."""
+_SETTLING_STAYS = 25
+"""A stay of this part of the shortest visit is no mistake any more."""
 
 
 def transition_log_prior(
@@ -102,7 +102,7 @@ class FlatForgetMeNot:
         self._log_posterior = np.log(np.full(2, 0.5))
         self._window: list[np.ndarray] = []
         self._sampling = FrameSampling(update_period_steps)
-        self._visits = Visits(min_visit_steps, min_visit_steps // _SETTLING_SHARE)
+        self._visits = Visits(min_visit_steps, min_visit_steps // _SETTLING_STAYS)
         self._windows = 0
         self._screen = 0
         self._candidate = 0

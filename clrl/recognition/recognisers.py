@@ -150,10 +150,10 @@ class ForgetMeNotRecogniser(ScreenRecogniserConfig):
     Attributes:
         segment_updates: Model updates of the shortest segment that a context learns
             from, and of the one that makes a new context; a power of two.
-        debounce_updates: Further updates in a row that a new label must win before it
-            is given out.
-        new_debounce_updates: The same for a label that was never given out, or whose
-            context is more surprised by the frame than usual.
+        debounce_updates: Further updates in a row that another context must win,
+            without doubt, before its label is given out.
+        new_debounce_updates: The same for a context in doubt: one that would become a
+            new task, or another task's that the frame surprises more than usual.
     """
 
     # Unlike the paper: an untrained model needs some frames to pay for learning the

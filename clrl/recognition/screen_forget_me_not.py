@@ -11,9 +11,9 @@ from clrl.recognition.tree_contexts import TreeContexts
 from clrl.recognition.visits import Visits
 from clrl.types import TaskId
 
-_SETTLING_SHARE = 100
-"""A stay is no mistake from this share of the shortest visit on; they are rare, for a
-context is named only where its surprise is usual."""
+_SETTLING_STAYS = 100
+"""A stay of this part of the shortest visit is no mistake any more: mistakes are rare,
+for a known task is named at once only where its context's surprise is usual."""
 
 
 class ScreenForgetMeNot:
@@ -24,8 +24,8 @@ class ScreenForgetMeNot:
     frame. While that is the untrained model, the label stays: a context is new when a
     whole segment of ``segment_updates`` was best explained by the untrained model,
     so that a flash of the screen makes none. The most probable context need not be a
-    good one: if it is much more surprised by the frame than it usually is
-    (``UsualSurprise``), it waits as long as a new one.
+    good one: if it is another task's and much more surprised by the frame than it
+    usually is (``UsualSurprise``), it waits as long as a new one.
 
     Args:
         bins: ``K``, grey bins of a pixel, 2 to 256.
@@ -35,9 +35,9 @@ class ScreenForgetMeNot:
         update_period_steps: As for the flat recogniser.
         max_contexts: At this number no context is new any more.
         debounce_updates: A change of label waits until its context has been the most
-            probable one for this many further updates in a row.
-        new_debounce_updates: The same for a context that would become a new task, or
-            is more surprised by the frame than usual.
+            probable one, without doubt, for this many further updates in a row.
+        new_debounce_updates: The same for a context in doubt: one that would become a
+            new task, or another task's that the frame surprises more than usual.
         min_visit_steps: No visit of a task is shorter (``Visits``).
     """
 
@@ -58,11 +58,12 @@ class ScreenForgetMeNot:
         self._sampling = FrameSampling(update_period_steps)
         self._debounce_updates = debounce_updates
         self._new_debounce_updates = new_debounce_updates
-        self._visits = Visits(min_visit_steps, min_visit_steps // _SETTLING_SHARE)
+        self._visits = Visits(min_visit_steps, min_visit_steps // _SETTLING_STAYS)
         self._usual = UsualSurprise()
         self._screen = 0
         self._candidate = 0
         self._wins = 0
+        self._sure_wins = 0
 
     @property
     def contexts(self) -> int:
@@ -89,16 +90,18 @@ class ScreenForgetMeNot:
         return cells(grey_bins(frame, self._density.bins))
 
     def _follow(self, winner: int) -> None:
-        self._wins = self._wins + 1 if winner == self._candidate else 1
-        self._candidate = winner
+        if winner != self._candidate:
+            self._candidate, self._wins, self._sure_wins = winner, 0, 0
+        self._wins += 1
         if winner == len(self._contexts):  # none that is known
             return
         visits, surprise = self._visits, self._contexts.surprises[winner]
         is_doubtful = visits.would_be_new(winner) or (
             visits.is_elsewhere(winner) and not self._usual.includes(winner, surprise)
         )
-        wait = self._new_debounce_updates if is_doubtful else self._debounce_updates
-        if self._wins > wait:
+        self._sure_wins = 0 if is_doubtful else self._sure_wins + 1
+        is_sure = self._sure_wins > self._debounce_updates
+        if is_sure or self._wins > self._new_debounce_updates:
             self._screen = winner
         if visits.is_present(winner):
             self._usual.learn(winner, surprise)
@@ -138,6 +141,7 @@ class ScreenForgetMeNot:
             self._screen,
             self._candidate,
             self._wins,
+            self._sure_wins,
         ]
         return (
             self._contexts.state_dict()
@@ -153,8 +157,8 @@ class ScreenForgetMeNot:
             CheckpointError: If the state was saved with another number of bins.
         """
         self._contexts.load_state_dict(state)
-        steps, used, screen, candidate, wins = state["progress"].tolist()
+        steps, used, self._screen, *wins = state["progress"].tolist()
         self._sampling.steps, self._sampling.used = steps, used
-        self._screen, self._candidate, self._wins = screen, candidate, wins
+        self._candidate, self._wins, self._sure_wins = wins
         self._visits.load_state_dict(state)
         self._usual.load_state_dict(state)

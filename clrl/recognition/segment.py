@@ -168,7 +168,7 @@ class Segment:
         return {
             "span": np.array([self.start, self.length], np.int64),
             "evidence": self.evidence.copy(),
-            "log_likelihood": self.log_likelihood.copy(),
+            "log_likelihood": self.log_likelihood,
             "log_evidence": self.log_evidence.copy(),
             "reservoir": np.array(self.reservoir),
         }
@@ -178,9 +178,9 @@ class Segment:
         self.start, self.length = (int(value) for value in state["span"])
         self.evidence = state["evidence"].copy()
         self._consider_all(state["log_likelihood"].copy())
-        self._keep_only(
-            np.flatnonzero(np.isfinite(self._hopeful_likelihood).any(axis=0))
-        )
+        is_hopeful = np.isfinite(self._hopeful_likelihood).any(axis=0)
+        if not is_hopeful.all():
+            self._keep_only(np.flatnonzero(is_hopeful))
         self.log_evidence = state["log_evidence"].copy()
         self.reservoir = list(state["reservoir"].copy())
 

@@ -103,6 +103,7 @@ class TreeContexts:
         first = np.array(list(self._first_contexts.items()), np.int64)
         return self._process.state_dict() | {
             "posterior": self._posterior.copy(),
+            "surprises": self._surprises.copy(),
             "first_contexts": first.reshape(-1, 2),
         }
 
@@ -110,4 +111,5 @@ class TreeContexts:
         """Continues from a saved state."""
         self._process.load_state_dict(state)
         self._posterior = state["posterior"].copy()
+        self._surprises = state["surprises"].copy()
         self._first_contexts = dict(state["first_contexts"].tolist())

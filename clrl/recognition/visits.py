@@ -74,7 +74,8 @@ class Visits:
 
     def is_present(self, screen: int) -> bool:
         """Whether the screen belongs to the task that was seen last."""
-        return self._task_of(screen) == self._task != _NOBODY
+        task = self._task_of(screen)
+        return task != _NOBODY and task == self._task
 
     def is_elsewhere(self, screen: int) -> bool:
         """Whether the screen belongs to another task than the one seen last."""
@@ -131,8 +132,9 @@ class Visits:
         self._tasks = state["visits.tasks"].copy()
         self._times = state["visits.times"].copy()
 
-    def _task_of(self, screen: int) -> TaskId:
-        return int(self.tasks(screen + 1)[screen])
+    def _task_of(self, screen: int) -> int:
+        """Of the screen; -1 if it was never followed."""
+        return int(self._tasks[screen]) if screen < len(self._tasks) else _NOBODY
 
     def _come_to(self, screen: int) -> TaskId:
         """The task of the screen; a stay begins there unless it goes on."""

@@ -108,8 +108,32 @@ def test_a_blank_screen_is_not_the_game_that_is_blank_mostly(
     fmn = recogniser(new_debounce_updates=12)
     assert set(labels(fmn, np.concatenate([play(0, 60), nearly_blank]))) == {0, 1}
     found = labels(fmn, frames)
-    assert set(found[30:]) == {0}
-    assert 1 not in found[found.index(0) :]
+    assert set(found[found.index(0) :]) == {0}
+
+
+def test_a_context_that_is_surprised_is_named_when_it_stays() -> None:
+    fmn = recogniser(new_debounce_updates=12)
+    labels(fmn, np.concatenate([play(0, 60), play(1, 60)]))
+    frames = play(0, 30, seed=1)
+    frames[:, :, :4] = still_screen(2)[:4]  # a tenth of the screen is another one
+    assert labels(fmn, frames).index(0) == 12
+
+
+def test_doubt_starts_the_short_wait_anew() -> None:
+    fmn = recogniser(debounce_updates=1, new_debounce_updates=12)
+    labels(fmn, np.concatenate([play(0, 60), play(1, 60)]))
+    frames = play(0, 30, seed=1)
+    frames[[0, 1, 3], :, :4] = still_screen(2)[:4]
+    assert labels(fmn, frames).index(0) == 5
+
+
+def test_a_room_seen_shortly_within_a_visit_is_of_its_game_for_good() -> None:
+    fmn = recogniser(new_debounce_updates=12, min_visit_steps=60)
+    room = play(1, 8)
+    labels(fmn, np.concatenate([play(0, 30), room, play(0, 60), play(2, 100)]))
+    assert labels(fmn, play(0, 100, seed=2))[-1] == 0
+    assert set(labels(fmn, play(1, 30, seed=2))) == {0}
+    assert fmn.contexts == 2
 
 
 def test_a_game_that_was_still_at_first_is_known_when_it_moves() -> None:
