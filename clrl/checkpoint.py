@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -64,6 +65,24 @@ def read_checkpoint(directory: Path) -> dict[str, dict[str, Tensor]]:
             )
         parts[part] = load_file(path)
     return parts
+
+
+@contextmanager
+def restoring(directory: Path) -> Iterator[dict[str, dict[str, Tensor]]]:
+    """The parts of a checkpoint, for as long as objects take their states from them.
+
+    Raises:
+        CheckpointError: As for ``read_checkpoint``, or an object misses a part of its
+            state.
+    """
+    parts = read_checkpoint(directory)
+    try:
+        yield parts
+    except KeyError as error:
+        raise CheckpointError(
+            f"the checkpoint in {directory} has no {error}; it was saved by another "
+            "version of clrl, or with another config. Train again."
+        ) from error
 
 
 def _write(directory: Path, part: str, tensors: Mapping[str, Tensor]) -> str:

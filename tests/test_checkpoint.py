@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clrl.checkpoint import MANIFEST, read_checkpoint, write_checkpoint
+from clrl.checkpoint import MANIFEST, read_checkpoint, restoring, write_checkpoint
 from clrl.errors import CheckpointError
 
 
@@ -139,3 +139,16 @@ def test_a_first_write_that_is_interrupted_leaves_no_checkpoint(
         write_checkpoint(tmp_path, Interrupted(parts(2.0), after=2), {})
     with pytest.raises(CheckpointError):
         read_checkpoint(tmp_path)
+
+
+def test_what_a_checkpoint_misses_is_said_where_states_are_taken(
+    tmp_path: Path,
+) -> None:
+    write_checkpoint(tmp_path, parts(1.0), {})
+    with restoring(tmp_path) as loaded:
+        assert_same(loaded, parts(1.0))
+    with (
+        pytest.raises(CheckpointError, match=r"no 'gone'; .* another version"),
+        restoring(tmp_path) as loaded,
+    ):
+        loaded["gone"]

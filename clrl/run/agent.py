@@ -8,7 +8,7 @@ import torch
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.utils import get_device
 
-from clrl.checkpoint import read_checkpoint, write_checkpoint
+from clrl.checkpoint import restoring, write_checkpoint
 from clrl.config.games import AgentConfig, RunConfig
 from clrl.errors import MemoryBudgetError
 from clrl.rl.dqn import ContinualDQN
@@ -127,11 +127,12 @@ def load(agent: ContinualDQN, directory: RunDirectory) -> None:
     """Restores what ``save`` wrote.
 
     Raises:
-        CheckpointError: There is no checkpoint, or it was altered.
+        CheckpointError: There is no checkpoint, it was altered, or it is another
+            version's.
     """
-    parts = read_checkpoint(directory.checkpoint)
-    agent.policy.load_state_dict(parts["policy"])
-    agent.continual_state.load_state_dict(parts["continual"])
+    with restoring(directory.checkpoint) as parts:
+        agent.policy.load_state_dict(parts["policy"])
+        agent.continual_state.load_state_dict(parts["continual"])
 
 
 def check_memory(config: RunConfig) -> None:

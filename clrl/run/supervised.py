@@ -9,7 +9,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from clrl import allocator
-from clrl.checkpoint import read_checkpoint, write_checkpoint
+from clrl.checkpoint import restoring, write_checkpoint
 from clrl.config import config_file
 from clrl.config.supervised import SupervisedRunConfig, TrainingConfig
 from clrl.continual.learner import ContinualLearner
@@ -293,11 +293,12 @@ def load(trainer: Trainer, directory: RunDirectory) -> None:
     """Restores what ``save`` wrote.
 
     Raises:
-        CheckpointError: There is no checkpoint, or it was altered.
+        CheckpointError: There is no checkpoint, it was altered, or it is another
+            version's.
     """
-    parts = read_checkpoint(directory.checkpoint)
-    trainer.network.load_state_dict(parts["network"])
-    trainer.load_state_dict(parts["continual"])
+    with restoring(directory.checkpoint) as parts:
+        trainer.network.load_state_dict(parts["network"])
+        trainer.load_state_dict(parts["continual"])
 
 
 def _device(name: str) -> torch.device:
