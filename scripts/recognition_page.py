@@ -19,7 +19,7 @@ _MERGER_SHARE = 0.1
 """Games share a context that holds this share of the steps of each."""
 
 _NAMED_GAMES = 6
-"""At most so many that share a context are named."""
+"""At most so many to which the same happened are named."""
 
 _Shares: TypeAlias = dict[str, dict[str, float]]
 """Of each game's steps, by label."""
@@ -88,7 +88,9 @@ def _row(result: dict[str, Any]) -> list[str]:
 
 def _remarks(result: dict[str, Any]) -> Iterator[str]:
     false = result["false_switches_by_game"]
-    if false:
+    if len(false) > _NAMED_GAMES:
+        yield f"{sum(false.values())} false switches in {len(false)} games"
+    elif false:
         each = ", ".join(f"{game} {count}" for game, count in sorted(false.items()))
         yield f"false switches in {each}"
     shares = {
@@ -100,10 +102,16 @@ def _remarks(result: dict[str, Any]) -> Iterator[str]:
 
 
 def _splits(shares: _Shares) -> Iterator[str]:
-    for game, row in shares.items():
-        large = [f"{share:.0%}" for share in row.values() if share >= _SPLIT_SHARE]
-        if len(large) > 1:
-            yield f"{game} has {len(large)} contexts ({', '.join(large)} of its steps)"
+    large_of = {
+        game: [f"{share:.0%}" for share in row.values() if share >= _SPLIT_SHARE]
+        for game, row in shares.items()
+    }
+    split = {game: large for game, large in large_of.items() if len(large) > 1}
+    if len(split) > _NAMED_GAMES:
+        yield f"{len(split)} of {len(shares)} games have several contexts"
+        return
+    for game, large in split.items():
+        yield f"{game} has {len(large)} contexts ({', '.join(large)} of its steps)"
 
 
 def _mergers(shares: _Shares) -> Iterator[str]:
