@@ -52,7 +52,9 @@ def parse_arguments() -> argparse.Namespace:
         "supervised_speed.json there",
     )
     parser.add_argument(
-        "--pictures", type=Path, default=PICTURES, help="folder of figures to write"
+        "--pictures",
+        type=Path,
+        help="folder of figures to write; by default docs/pictures, none with --quick",
     )
     parser.add_argument("--seed", type=int, default=0)
     for field in dataclasses.fields(Effort):
@@ -87,13 +89,16 @@ def main() -> None:
     report["results"] = {name: dataclasses.asdict(r) for name, r in results.items()}
     name = "supervised_speed.json" if arguments.supervised else "benchmark.json"
     output = arguments.output or RESULTS / name
-    for folder in (output.parent, arguments.pictures):
-        folder.mkdir(parents=True, exist_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(report, indent=2) + "\n")
-    picture = arguments.pictures / "step_cost.png"
-    draw_step_costs(results).savefig(picture, metadata={"Software": None})
     console.print(table(results))
-    console.print(f"written to {output} and {picture}")
+    console.print(f"written to {output}")
+    pictures = arguments.pictures or (None if arguments.quick else PICTURES)
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)
+        picture = pictures / "step_cost.png"
+        draw_step_costs(results).savefig(picture, metadata={"Software": None})
+        console.print(f"written to {picture}")
 
 
 def measurements(
