@@ -15,7 +15,7 @@ from clrl.recognition.visits import Visits
 from clrl.types import TaskId
 
 _SETTLING_STAYS = 25
-"""A stay of this part of the shortest visit is no mistake any more."""
+"""A stay is no mistake any more once so many would fill the shortest visit."""
 
 
 def transition_log_prior(

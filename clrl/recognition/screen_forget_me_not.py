@@ -12,8 +12,8 @@ from clrl.recognition.visits import Visits
 from clrl.types import TaskId
 
 _SETTLING_STAYS = 100
-"""A stay of this part of the shortest visit is no mistake any more: mistakes are rare,
-for a known task is named at once only where its context's surprise is usual."""
+"""A stay is no mistake any more once so many would fill the shortest visit. Mistakes
+are rare: a known task is named at once only where its context's surprise is usual."""
 
 
 class ScreenForgetMeNot:
