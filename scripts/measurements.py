@@ -1,5 +1,6 @@
 """What the benchmark measures, side by side with Stable-Baselines3."""
 
+import dataclasses
 import functools
 import statistics
 from collections.abc import Callable, Iterator, Mapping
@@ -34,9 +35,9 @@ from clrl.continual.anchors import PerTaskAnchors
 from clrl.continual.importance import FisherDiagonal
 from clrl.continual.learner import ContinualLearner, Method
 from clrl.continual.penalty import QuadraticPenalty
+from clrl.continual.precision import try_precisions
 from clrl.rl.network import build_network
 from clrl.rl.objective import QGaussian, QLearning
-from clrl.rl.precision import try_precisions
 from clrl.rl.replay import ReplayBatch
 from clrl.threads import thread_counts
 
@@ -268,8 +269,13 @@ class Benchmark:
     def precision(self) -> dict[str, Measurement]:
         """What ``precision: auto`` would measure with the agent's own transitions."""
         batches = [self._memory.sample(BATCH_SIZE, self._rng) for _ in range(4)]
-        assert isinstance(self._objective, QLearning)
-        trial = try_precisions(self._network, self._objective, batches)
+        objective = self._objective
+        assert isinstance(objective, QLearning)
+        trial = try_precisions(
+            self._network,
+            lambda precision: dataclasses.replace(objective, precision=precision),
+            batches,
+        )
         return {
             "bfloat16_gradient_vs_float32": Measurement(
                 value=trial.speed_up, unit="times"

@@ -72,6 +72,12 @@ class TrainingConfig:
     """``sgd`` (Kirkpatrick et al., 2017), or ``adam`` (Zenke et al., 2017). Its state
     is kept from task to task."""
 
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Arithmetic of the network in updates; evaluation is in float32. ``auto`` tries
+    both before training and takes bfloat16 where it is faster and its rounding small
+    beside the noise of a minibatch; what it takes may then differ from machine to
+    machine."""
+
     momentum: float = 0.0
     """Of sgd, 0 to 1; our choice, not given in Kirkpatrick et al. (2017)."""
 

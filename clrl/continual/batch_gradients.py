@@ -71,9 +71,9 @@ def _stacked(
     for layer, G in zip(layers, outputs, strict=True):
         assert layer.rule.stacked is not None
         weight, bias = layer.rule.stacked(layer.prepared, G, count)
-        gradients[layer.weight] = weight
+        gradients[layer.weight] = weight.to(losses.dtype)
         if layer.bias is not None:
-            gradients[layer.bias] = bias
+            gradients[layer.bias] = bias.to(losses.dtype)
     return gradients
 
 

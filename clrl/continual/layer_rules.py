@@ -59,7 +59,7 @@ def _linear_sums(
 def _linear_stacked(A: Tensor, G: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """For A [K N, I] and G [K N, O]: a product for each of K runs."""
     A, G = (x.view(count, -1, x.shape[1]) for x in (A, G))
-    return torch.bmm(G.transpose(1, 2), A), G.sum(1)
+    return torch.bmm(G.transpose(1, 2), A.to(G.dtype)), G.sum(1)
 
 
 def _conv2d_applies(module: nn.Module, inputs: Tensor) -> bool:

@@ -4,6 +4,7 @@ import torch
 
 from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import Domain, MethodConfig
+from clrl.continual.precision import PRECISIONS
 from clrl.errors import unknown_name
 from clrl.rl.objective import (
     GreedySoftmax,
@@ -12,7 +13,6 @@ from clrl.rl.objective import (
     TemporalDifferenceError,
 )
 from clrl.rl.policy import ContinualDQNPolicy
-from clrl.rl.precision import PRECISIONS
 from clrl.rl.replay import ReplayBatch
 
 

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from clrl.continual.importance import OneLabel
 from clrl.continual.network import ContinualNetwork
+from clrl.continual.precision import arithmetic
 from clrl.rl.replay import ReplayBatch
 
 
@@ -59,9 +60,9 @@ class QLearning:
         Its gradient is the TD error clipped to [-1, 1], as in Mnih et al. (2015).
         """
         # Apart from each other: weights cast without a gradient would be used again.
-        with self._arithmetic(batch):
+        with arithmetic(self.precision, batch.observations.device):
             target = self.target(network, batch)
-        with self._arithmetic(batch):
+        with arithmetic(self.precision, batch.observations.device):
             q_values = network(batch.observations, batch.task)
         q = q_of(q_values.float(), batch.actions)
         return functional.smooth_l1_loss(q, target.float(), reduction="none")
@@ -78,13 +79,6 @@ class QLearning:
         else:
             next_values = next_q.max(dim=1).values
         return td_target(batch.rewards, batch.terminated, next_values, self.gamma)
-
-    def _arithmetic(self, batch: ReplayBatch) -> torch.autocast:
-        return torch.autocast(
-            batch.observations.device.type,
-            self.precision,
-            enabled=self.precision != torch.float32,
-        )
 
 
 class _OfObservations(OneLabel[ReplayBatch]):

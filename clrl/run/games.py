@@ -13,6 +13,7 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from clrl import allocator
 from clrl.config import config_file
 from clrl.config.games import RunConfig
+from clrl.continual.precision import try_precisions
 from clrl.errors import ClrlError, DivergenceError
 from clrl.guards import Guards, standard_guards
 from clrl.progress import Listener
@@ -23,7 +24,6 @@ from clrl.rl.atari_modes import check_specs
 from clrl.rl.dashboard import Dashboard
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.objective import QLearning
-from clrl.rl.precision import try_precisions
 from clrl.rl.recorder import Recorder, Schedule, describe, evaluations
 from clrl.rl.replay import ReplayBatch
 from clrl.run.agent import check_memory, make_agent, save, saved_agent
@@ -111,7 +111,11 @@ def with_precision(config: RunConfig, listener: Listener) -> RunConfig:
     with throwaway_agent(config) as (agent, batches):
         objective = agent.learner.objective
         assert isinstance(objective, QLearning)
-        trial = try_precisions(agent.policy.q_net, objective, batches)
+        trial = try_precisions(
+            agent.policy.q_net,
+            lambda precision: dataclasses.replace(objective, precision=precision),
+            batches,
+        )
     listener.message(str(trial))
     chosen = dataclasses.replace(config.agent, precision=trial.precision)
     return dataclasses.replace(config, agent=chosen)

@@ -1,6 +1,7 @@
 """Puts a supervised run together from its config, trains, and keeps what comes out."""
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,6 +15,7 @@ from clrl.config import config_file
 from clrl.config.supervised import SupervisedRunConfig, TrainingConfig
 from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import Domain
+from clrl.continual.precision import PRECISIONS, try_precisions
 from clrl.errors import ClrlError, ConfigError, DivergenceError
 from clrl.progress import Listener
 from clrl.records import Evaluation, Labelling, RecordWriter, Relabelled
@@ -34,6 +36,8 @@ from clrl.supervised.stream import (
 from clrl.supervised.train import Memories, Trainer
 from clrl.threads import fastest_threads
 
+_TRIAL_BATCHES = 4
+
 
 def check(config: SupervisedRunConfig) -> None:
     """Nothing: what can be checked before the data are read, the config has checked."""
@@ -49,13 +53,13 @@ def train(
         DataError: A file of the data set is missing, altered, or cannot be fetched.
         DivergenceError: Loss, penalty or gradient stopped being finite; records are
             kept, and no checkpoint of the broken weights is written.
-        ConfigError: The data set cannot be divided as the config asks, or the
-            recogniser found more tasks than the network has room for; a checkpoint of
-            where the run was is kept.
+        ConfigError: The data set cannot be divided as the config asks, or precision
+            auto has a single minibatch to try; or the recogniser found more tasks than
+            the network has room for, when a checkpoint of where the run was is kept.
         KeyboardInterrupt: After a checkpoint of where the run was.
     """
     allocator.keep_freed_memory()
-    config = with_threads(config, listener)
+    config = with_threads(with_precision(config, listener), listener)
     # Dropout draws from torch's global generator.
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -65,6 +69,7 @@ def train(
             protocol=config.rules,
             command=sys.argv,
             data_md5s=stream.dataset.md5s,
+            precision=config.training.precision,
             threads=torch.get_num_threads(),
         )
         at_most = "" if config.training.patience_passes is None else "up to "
@@ -226,7 +231,10 @@ def make_learner(
     """A network with initial weights from the seed, its optimiser and its method."""
     network = make_network(config, stream).to(device)
     generator = torch.Generator(device).manual_seed(config.seed)
-    objective = CrossEntropy()
+    precision = config.training.precision
+    objective = CrossEntropy(
+        precision=PRECISIONS["float32" if precision == "auto" else precision]
+    )
     domain = Domain[ExampleBatch](
         statistics=STATISTICS,
         batch_type=ExampleBatch,
@@ -265,6 +273,30 @@ def make_network(config: SupervisedRunConfig, stream: TaskStream) -> MLP:
         )
 
 
+def with_precision(
+    config: SupervisedRunConfig, listener: Listener
+) -> SupervisedRunConfig:
+    """``config`` with ``precision: auto`` replaced by what this machine is better at.
+
+    A throwaway trainer tries, so that the run itself starts as ever.
+    """
+    if config.training.precision != "auto":
+        return config
+    trainer = make_trainer(config)
+    batches = first_batches(trainer, _TRIAL_BATCHES)
+    if len(batches) == 1:
+        raise ConfigError(
+            "training.precision auto compares minibatches, got a task of only one; "
+            "choose float32 or bfloat16, or a smaller training.batch_size."
+        )
+    trial = try_precisions(
+        trainer.network, lambda dtype: CrossEntropy(precision=dtype), batches
+    )
+    listener.message(str(trial))
+    chosen = dataclasses.replace(config.training, precision=trial.precision)
+    return dataclasses.replace(config, training=chosen)
+
+
 def with_threads(
     config: SupervisedRunConfig, listener: Listener
 ) -> SupervisedRunConfig:
@@ -272,12 +304,19 @@ def with_threads(
     if config.threads != "auto":
         return config
     trainer = make_trainer(config)
-    examples, *_ = next(iter(trainer.stream.batches(0)))
-    batch = ExampleBatch.of(examples, trainer.task)
+    (batch,) = first_batches(trainer, 1)
     threads = fastest_threads(
         lambda: trainer.learner.step(batch, trainer.task), listener.message
     )
     return dataclasses.replace(config, threads=threads)
+
+
+def first_batches(trainer: Trainer, count: int) -> list[ExampleBatch]:
+    """At most ``count`` minibatches, as the first visit begins with them."""
+    return [
+        ExampleBatch.of(examples, trainer.task)
+        for examples, *_ in itertools.islice(trainer.stream.batches(0), count)
+    ]
 
 
 def save(trainer: Trainer, directory: RunDirectory) -> None:

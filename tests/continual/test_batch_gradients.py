@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from clrl.continual import batch_gradients as module
 from clrl.continual.batch_gradients import batch_gradients
 from clrl.continual.network import ContinualNetwork
+from clrl.continual.precision import arithmetic
 from clrl.types import Parameters
 
 from .toy import (
@@ -74,6 +75,22 @@ def assert_equal(got: Parameters, expected: list[Parameters]) -> None:
         for row, one in zip(stacked, expected, strict=True):
             twin = one.get(name, torch.zeros_like(row))
             torch.testing.assert_close(row, twin, rtol=1e-5, atol=1e-7)
+
+
+def test_in_bfloat16_stacked_gradients_are_rounded_ones() -> None:
+    def rounded(network: ContinualNetwork, batch: ToyBatch) -> Tensor:
+        with arithmetic(torch.bfloat16, batch.inputs.device):
+            outputs = network(batch.inputs, batch.task)
+        return nn.functional.cross_entropy(
+            outputs.float(), batch.labels, reduction="none"
+        )
+
+    network, batches = Deep(), [toy_batch((64, 3), seed) for seed in range(3)]
+    exact = slow(network, batches)
+    for name, stacked in batch_gradients(network, rounded, batches).items():
+        assert stacked.dtype == torch.float32
+        for row, one in zip(stacked, exact, strict=True):
+            assert 0 < (row - one[name]).norm() / one[name].norm() < 0.15, name
 
 
 @pytest.mark.parametrize("sizes", [[4], [4, 4], [6, 6, 6], [1, 1], [5, 3]])

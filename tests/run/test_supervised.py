@@ -94,6 +94,39 @@ def test_threads_are_chosen_before_the_run_and_written_down(tmp_path: Path) -> N
     assert line.startswith(f"threads {chosen}: ")
 
 
+def test_a_precision_is_chosen_before_the_run_and_written_down(tmp_path: Path) -> None:
+    training = dataclasses.replace(TINY.training, precision="auto")
+    config = changed(training=training)
+    directory, told = new_directory(tmp_path, config), Remembering()
+    run_supervised.train(config, directory, told)
+    (line,) = (m for m in told.messages if m.startswith("precision "))
+    chosen = json.loads(directory.provenance.read_text())["precision"]
+    assert line.startswith(f"precision {chosen}: ")
+
+
+def test_bfloat16_learns_other_weights_than_float32(tmp_path: Path) -> None:
+    weights = []
+    for precision in ("float32", "bfloat16"):
+        training = dataclasses.replace(TINY.training, precision=precision)
+        config = changed(training=training)
+        directory = new_directory(tmp_path, config, precision)
+        run_supervised.train(config, directory, SilentListener())
+        weights.append(read_checkpoint(directory.checkpoint)["network"])
+    for name, plain in weights[0].items():
+        assert weights[1][name].dtype == torch.float32
+        assert not torch.equal(weights[1][name], plain), name
+        torch.testing.assert_close(weights[1][name], plain, rtol=0, atol=0.05)
+
+
+def test_one_minibatch_alone_cannot_choose_a_precision(tmp_path: Path) -> None:
+    training = dataclasses.replace(
+        TINY.training, precision="auto", batch_size=1000, passes=1
+    )
+    config = changed(training=training)
+    with pytest.raises(ConfigError, match=r"training\.precision auto .* only one"):
+        run_supervised.train(config, new_directory(tmp_path, config), SilentListener())
+
+
 def test_the_same_run_twice_writes_the_same_records(
     runs: tuple[RunDirectory, RunDirectory],
 ) -> None:

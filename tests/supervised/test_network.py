@@ -154,6 +154,21 @@ def test_the_loss_is_minus_the_logarithm_of_the_labels_probability() -> None:
     torch.testing.assert_close(CrossEntropy()(net, seen), expected)
 
 
+def test_in_bfloat16_the_products_are_rounded_and_the_loss_is_not() -> None:
+    net, seen = network(), batch()
+    losses, gradients = {}, {}
+    for precision in (torch.float32, torch.bfloat16):
+        losses[precision] = CrossEntropy(precision=precision)(net, seen)
+        assert losses[precision].dtype == torch.float32
+        gradients[precision] = torch.autograd.grad(
+            losses[precision].mean(), list(net.parameters())
+        )
+    assert losses[torch.bfloat16].tolist() != losses[torch.float32].tolist()
+    for plain, rounded in zip(*gradients.values(), strict=True):
+        assert rounded.dtype == torch.float32
+        assert 0 < (rounded - plain).norm() / plain.norm() < 0.1
+
+
 def test_the_exact_fisher_is_the_default() -> None:
     assert next(iter(STATISTICS)) == "log_likelihood"
     assert STATISTICS["log_likelihood"] == LogLikelihood(exact)

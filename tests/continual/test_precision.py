@@ -9,9 +9,9 @@ import torch
 from gymnasium import spaces
 
 from clrl.continual.learner import ContinualLearner, Method
+from clrl.continual.precision import LARGEST_ERROR, PrecisionTrial, try_precisions
 from clrl.rl.network import QNetwork, build_network
 from clrl.rl.objective import QLearning
-from clrl.rl.precision import LARGEST_ERROR, PrecisionTrial, try_precisions
 from clrl.rl.replay import ReplayBatch
 
 FRAMES = spaces.Box(0, 255, (4, 42, 42), np.uint8)
@@ -80,7 +80,7 @@ def test_a_trial_measures_the_rounding_against_the_noise_of_minibatches() -> Non
     network, batches = network_of(0), [batch_of(seed) for seed in (3, 4, 5)]
     before = copy.deepcopy(network.state_dict())
     objective = objective_in(torch.float32)
-    trial = try_precisions(network, objective, batches)
+    trial = try_precisions(network, objective_in, batches)
 
     rows: dict[torch.dtype, list[torch.Tensor]] = {}
     for precision in (torch.float32, torch.bfloat16):
@@ -121,4 +121,4 @@ def test_bfloat16_is_chosen_only_where_it_is_faster_and_accurate(
 
 def test_one_batch_has_no_noise_to_compare_with() -> None:
     with pytest.raises(ValueError, match="at least 2 batches"):
-        try_precisions(network_of(0), objective_in(torch.float32), [batch_of(0)])
+        try_precisions(network_of(0), objective_in, [batch_of(0)])

@@ -5,7 +5,6 @@ time of a product. It keeps 8 bits of the mantissa, so gradients are rounded; we
 optimiser and penalties stay in float32.
 """
 
-import dataclasses
 import itertools
 import statistics
 import time
@@ -17,9 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from clrl.continual.learner import Objective
 from clrl.continual.network import ContinualNetwork
-from clrl.rl.objective import QLearning
-from clrl.rl.replay import ReplayBatch
+from clrl.types import B
 
 PRECISIONS: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -32,6 +31,11 @@ LARGEST_ERROR = 0.1
 tenth adds a hundredth to the variance that sampling brings."""
 
 _TURNS = 9
+
+
+def arithmetic(precision: torch.dtype, device: torch.device) -> torch.autocast:
+    """Where the networks' products are taken in ``precision``; float32: as ever."""
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +68,14 @@ class PrecisionTrial:
 
 def try_precisions(
     network: ContinualNetwork,
-    objective: QLearning,
-    batches: Sequence[ReplayBatch],
+    objective_in: Callable[[torch.dtype], Objective[B]],
+    batches: Sequence[B],
 ) -> PrecisionTrial:
     """Takes gradients in both arithmetics, in turn; no weight changes.
 
     Args:
         network: As it is trained.
-        objective: As it is trained with, in any precision.
+        objective_in: The objective it is trained with, in the arithmetic given.
         batches: Minibatches as they are trained on, at least two.
 
     Raises:
@@ -83,7 +87,7 @@ def try_precisions(
             "sample more."
         )
     gradient = {
-        name: _gradient_in(dtype, network, objective)
+        name: _gradient_of(network, objective_in(dtype))
         for name, dtype in PRECISIONS.items()
     }
     plain = [gradient["float32"](batch) for batch in batches]
@@ -102,22 +106,21 @@ def try_precisions(
     )
 
 
-def _gradient_in(
-    dtype: torch.dtype, network: ContinualNetwork, objective: QLearning
-) -> Callable[[ReplayBatch], Float[Tensor, "P"]]:
+def _gradient_of(
+    network: ContinualNetwork, objective: Objective[B]
+) -> Callable[[B], Float[Tensor, "P"]]:
     """The gradient of the mean objective of a batch, all parameters in a row."""
-    rounded = dataclasses.replace(objective, precision=dtype)
     parameters = list(network.parameters())
 
-    def gradient(batch: ReplayBatch) -> Float[Tensor, "P"]:
-        loss = rounded(network, batch).mean()
+    def gradient(batch: B) -> Float[Tensor, "P"]:
+        loss = objective(network, batch).mean()
         parts = torch.autograd.grad(loss, parameters, allow_unused=True)
         return torch.cat([part.flatten() for part in parts if part is not None])
 
     return gradient
 
 
-def _seconds(take: Callable[[ReplayBatch], Tensor], batch: ReplayBatch) -> float:
+def _seconds(take: Callable[[B], Tensor], batch: B) -> float:
     start = time.perf_counter()
     take(batch).sum().item()  # waits for a GPU
     return time.perf_counter() - start
