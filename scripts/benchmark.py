@@ -13,7 +13,7 @@ import torch
 from machine import machine
 from measurements import FULL, QUICK, Benchmark, Effort
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from supervised_speed import draw_step_costs, supervised_measurements
 from turns import Measurement
 
@@ -24,7 +24,7 @@ PACKAGES = ("clrl", "torch", "stable_baselines3", "ale_py", "gymnasium", "numpy"
 
 def table(results: Mapping[str, Measurement]) -> Table:
     """The results for the eye, numbers behind them indented."""
-    rows = Table("measurement", "value", "unit")
+    rows = Table(Column("measurement", no_wrap=True), "value", "unit")
     for column in rows.columns[1:2]:
         column.justify = "right"
     for name, result in results.items():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from gymnasium import spaces
+from method_costs import learner_of, method_costs
 from recognition_cost import newest_frames, recognition_costs
 from replay_measurements import compressed_bytes, compressed_sampling
 from subjects import (
@@ -16,6 +17,7 @@ from subjects import (
     MATCHED_BATCH_SIZE,
     N_ACTIONS,
     NUM_ENVS,
+    TRAIN_FREQ_STEPS,
     OurBfloat16Subject,
     OurMatchedBfloat16Subject,
     OurMatchedSubject,
@@ -31,10 +33,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from turns import Measurement, Turns, alternate, ratio, repeat, speed_up
 
 from clrl import allocator
-from clrl.continual.anchors import PerTaskAnchors
 from clrl.continual.importance import FisherDiagonal
-from clrl.continual.learner import ContinualLearner, Method
-from clrl.continual.penalty import QuadraticPenalty
+from clrl.continual.methods import Finetune
 from clrl.continual.precision import try_precisions
 from clrl.rl.network import build_network
 from clrl.rl.objective import QGaussian, QLearning
@@ -56,7 +56,7 @@ class Effort:
         warm_up_steps: Agent steps before learning starts; they fill the memories.
         calls: Calls of whatever takes less than a second, in each turn.
         importance_batches: Batches of the importance, scaled up to 3,200 examples.
-        gem_tasks: Tasks of GEM's recipe, which has 20.
+        gem_tasks: Tasks of GEM's recipe, which has 20; 0: it is not measured.
     """
 
     repetitions: int
@@ -76,12 +76,12 @@ FULL = Effort(
     gem_tasks=20,
 )
 QUICK = Effort(
-    repetitions=3,
-    steps=320,
+    repetitions=2,
+    steps=64,
     warm_up_steps=1_000,
-    calls=10,
+    calls=5,
     importance_batches=10,
-    gem_tasks=3,
+    gem_tasks=0,
 )
 
 
@@ -124,23 +124,30 @@ class Benchmark:
     def measurements(self) -> Iterator[tuple[str, Measurement]]:
         """Each measurement with its name, as soon as it is done."""
         # First, because what follows plays on in the agents' environments.
-        yield from self.full_loops().items()
-        yield "update_vs_sb3", self.update()
-        yield "acting_vs_sb3", self.acting()
-        yield "environment_vs_sb3", self.environment()
+        loops = self.full_loops()
+        parts = {
+            "update": self.update(),
+            "acting": self.acting(),
+            "environment": self.environment(),
+        }
+        yield from loops.items()
+        yield from ((f"{name}_vs_sb3", part) for name, part in parts.items())
+        yield from shares(loops["full_loop_exact_vs_sb3"], **parts)
         yield "peak_rss", Measurement(value=self._ours.peak_kib() / 1024, unit="MiB")
-        for process in (
-            self._ours,
-            *self._variants.values(),
-            *self._theirs.values(),
-        ):
-            process.close()
-        ewc = self.ewc_overhead((1, 20))
-        yield "ewc_overhead_1", ewc[1]
-        yield "ewc_overhead_20", ewc[20]
+        processes = [self._ours, *self._variants.values(), *self._theirs.values()]
+        for wait in (False, True):
+            for process in processes:
+                process.close(wait=wait)
+        yield from method_costs(
+            self._agent.policy,
+            lambda count: self._memory.sample(count, self._rng),
+            batch_size=BATCH_SIZE,
+            repetitions=self._effort.repetitions,
+            calls=self._effort.calls,
+        )
         for size in (BATCH_SIZE, MATCHED_BATCH_SIZE):
             yield f"update_fraction_of_matmul_{size}", self.fraction_of_matmul(size)
-        frames = list(newest_frames(16 * self._effort.calls, self._rng))
+        frames = list(newest_frames(4 * self._effort.calls, self._rng))
         yield from recognition_costs(
             self._agent, frames, self._effort.repetitions, self._rng
         )
@@ -215,29 +222,9 @@ class Benchmark:
                 )
         return alternate(candidates, self._effort.repetitions)
 
-    def ewc_overhead(self, tasks: tuple[int, ...]) -> dict[int, Measurement]:
-        """Time of an update with EWC's penalty on ``tasks`` tasks over one without."""
-        calls = self._effort.calls
-        learners = {"plain": self._learner(anchors=0)}
-        learners |= {f"ewc_{n}": self._learner(anchors=n) for n in tasks}
-        candidates: dict[str, Callable[[], object]] = {
-            name: repeat(functools.partial(learner.step, self._batch, 0), calls)
-            for name, learner in learners.items()
-        }
-        turns = alternate(candidates, self._effort.repetitions)
-        plain = statistics.median(turns["plain"]) / calls
-        return {
-            n: Measurement(
-                value=ratio(turns, f"ewc_{n}", "plain"),
-                unit="times",
-                detail={"plain_update_seconds": plain},
-            )
-            for n in tasks
-        }
-
     def fraction_of_matmul(self, batch_size: int) -> Measurement:
         """Floating-point rate of an update over that of a plain matrix product."""
-        learner = self._learner(anchors=0)
+        learner = learner_of(self._agent.policy, Finetune())
         batch = self._memory.sample(batch_size, self._rng)
         with FlopCounterMode(display=False) as counter:
             learner.step(batch, 0)
@@ -309,22 +296,23 @@ class Benchmark:
         size = float(self._memory.bytes_per_transition)
         return Measurement(value=size, unit="bytes")
 
-    def _learner(self, anchors: int) -> ContinualLearner[ReplayBatch]:
-        network, target = (build_network("nature", FRAMES, N_ACTIONS) for _ in range(2))
-        for one in (network, target):
-            one.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        penalty = QuadraticPenalty(1e-3, PerTaskAnchors())
-        parameters = {
-            name: parameter.detach()
-            for name, parameter in network.shared_parameters().items()
-        }
-        for task in range(1, anchors + 1):
-            importance = {n: torch.rand_like(p) for n, p in parameters.items()}
-            penalty.consolidate(task, parameters, importance)
-        return ContinualLearner(
-            network=network,
-            optimizer=torch.optim.Adam(network.parameters(), lr=1e-4, fused=True),
-            objective=QLearning(target_network=target, gamma=0.99, double_q=False),
-            method=Method(penalty=penalty) if anchors else Method(),
-            max_grad_norm=10,
-        )
+
+def shares(
+    loop: Measurement,
+    update: Measurement,
+    acting: Measurement,
+    environment: Measurement,
+) -> Iterator[tuple[str, Measurement]]:
+    """How much of the full loop's time its parts take when they run alone.
+
+    What is missing to 1 is storing, counting and what the parts cost each other.
+    """
+    steps_per_second = loop.detail["clrl_steps_per_second"]
+    rates = {
+        "update": TRAIN_FREQ_STEPS * update.detail["clrl_updates_per_second"],
+        "acting": acting.detail["clrl_actions_per_second"],
+        "environment": environment.detail["clrl_steps_per_second"],
+    }
+    for name, rate in rates.items():
+        value = steps_per_second / rate
+        yield f"share_of_time_{name}", Measurement(value=value, unit="of the loop")

@@ -27,8 +27,10 @@ from clrl.rl.dqn import ContinualDQN
 OUTPUT = Path("docs/results/recognition/cost.json")
 PACKAGES = ("clrl", "torch", "numpy")
 
-MEASURED = ("flat_fmn", "fmn")
-CONTEXTS = (1, 20)
+MEASURED = {"flat_fmn": "recognition_overhead_flat_fmn", "fmn": "recognition_overhead"}
+"""Names of recognisers, and what their measurements' names begin with."""
+
+CONTEXTS = (1, 5, 20)
 STEPS_IN_A_CONTEXT = 64  # vector steps until a new context is sure to be open
 
 
@@ -64,7 +66,7 @@ def recognition_costs(
     turns = alternate(candidates, repetitions)
     for (name, contexts), (known, _) in found.items():
         yield (
-            f"recognition_overhead_{name}_{contexts}",
+            f"{MEASURED[name]}_{contexts}",
             Measurement(
                 value=ratio(turns, f"{name}_{contexts}", "agent"),
                 unit="of a step",
@@ -80,7 +82,7 @@ def recognition_costs(
                 },
             ),
         )
-    few, many = CONTEXTS
+    few, *_, many = CONTEXTS
     for name in MEASURED:
         (fewer, small), (more, large) = found[name, few], found[name, many]
         yield (

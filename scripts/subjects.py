@@ -184,6 +184,7 @@ class SubjectProcess:
         self._pool = ProcessPoolExecutor(
             1, get_context("spawn"), initializer=_start, initargs=(make, start)
         )
+        self._pool.submit(_peak_kib)  # a pool waits for work before it starts
 
     def run(self, work: str, amount: int, threads: int) -> None:
         """Lets the subject do ``amount`` of the method ``work`` and waits for it."""
@@ -193,9 +194,9 @@ class SubjectProcess:
         """As ``Subject.peak_kib``."""
         return self._pool.submit(_peak_kib).result()
 
-    def close(self) -> None:
-        """Ends the process."""
-        self._pool.shutdown()
+    def close(self, *, wait: bool) -> None:
+        """Lets the process end, which takes a second, and may wait for it."""
+        self._pool.shutdown(wait=wait)
 
 
 def our_agent(
@@ -258,6 +259,8 @@ _subject: Subject
 def _start(make: Callable[[Start], Subject], start: Start) -> None:
     global _subject  # noqa: PLW0603 - what a process pool's initialiser can set
     torch.manual_seed(start.seed)
+    # All start at once: more threads than cores would wait for each other.
+    torch.set_num_threads(1)
     _subject = make(start)
 
 

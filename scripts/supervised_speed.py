@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from matplotlib.figure import Figure
+from method_costs import leave_tasks
 from turns import Measurement, alternate, ratio, repeat
 
 from clrl import allocator
@@ -41,10 +42,12 @@ def supervised_measurements(
     Args:
         repetitions: Turns, over which medians are taken.
         calls: Steps in each turn.
-        gem_tasks: Tasks of GEM's recipe, which has 20.
+        gem_tasks: Tasks of GEM's recipe, which has 20; 0: it is not measured.
         seed: Of the recipe.
     """
     yield from step_costs(repetitions, calls).items()
+    if gem_tasks == 0:
+        return
     try:
         DATASETS["mnist"].load(None)
     except DataError:
@@ -125,10 +128,7 @@ def learner_after(method: MethodConfig, tasks: int) -> ContinualLearner[ExampleB
         objective=objective,
         method=method.build(domain),
     )
-    for task in range(tasks - 1):
-        batch = examples(MEMORY_SIZE, task)
-        learner.step(batch, task)
-        learner.leave(task, [batch])
+    leave_tasks(learner, [examples(MEMORY_SIZE, task) for task in range(tasks - 1)])
     return learner
 
 
