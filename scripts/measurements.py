@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import statistics
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,9 +136,8 @@ class Benchmark:
         yield from shares(loops["full_loop_exact_vs_sb3"], **parts)
         yield "peak_rss", Measurement(value=self._ours.peak_kib() / 1024, unit="MiB")
         processes = [self._ours, *self._variants.values(), *self._theirs.values()]
-        for wait in (False, True):
-            for process in processes:
-                process.close(wait=wait)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(SubjectProcess.close, processes))
         yield from method_costs(
             self._agent.policy,
             lambda count: self._memory.sample(count, self._rng),

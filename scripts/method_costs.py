@@ -47,7 +47,7 @@ def method_costs(
         for tasks in TASKS:
             learners[f"{tasks}"] = learner = learner_of(policy, method)
             memory_size = method.examples_per_task if isinstance(method, GEM) else 1
-            leave_tasks(learner, [sample(memory_size)] * tasks)
+            leave_tasks(learner, [sample(memory_size) for _ in range(tasks)])
         candidates: dict[str, Callable[[], object]] = {
             # A label that none of the tasks left has.
             n: repeat(functools.partial(learner.step, batch, max(TASKS)), updates)

@@ -194,9 +194,9 @@ class SubjectProcess:
         """As ``Subject.peak_kib``."""
         return self._pool.submit(_peak_kib).result()
 
-    def close(self, *, wait: bool) -> None:
-        """Lets the process end, which takes a second, and may wait for it."""
-        self._pool.shutdown(wait=wait)
+    def close(self) -> None:
+        """Ends the process, which takes a second."""
+        self._pool.shutdown()
 
 
 def our_agent(

@@ -38,7 +38,7 @@ def batch_gradients(
             losses = objective(network, joined)
         layers = ruled_layers(network, calls, batch_size=len(losses))
         if _parameters_of(layers) == _trained(network).keys():
-            return _stacked(losses, layers, len(batches))
+            return _stacked(network, losses, layers, len(batches))
     return _one_by_one(network, objective, batches)
 
 
@@ -62,18 +62,22 @@ def _parameters_of(layers: Sequence[RuledLayer]) -> set[str]:
 
 
 def _stacked(
-    losses: Float[Tensor, "B"], layers: Sequence[RuledLayer], count: int
+    network: ContinualNetwork,
+    losses: Float[Tensor, "B"],
+    layers: Sequence[RuledLayer],
+    count: int,
 ) -> Parameters:
     """The gradients of ``count`` batches whose ``losses`` follow each other."""
     total = losses.sum() * (count / len(losses))
     outputs = torch.autograd.grad(total, [layer.output for layer in layers])
     gradients: Parameters = {}
+    parameters = dict(network.named_parameters())
     for layer, G in zip(layers, outputs, strict=True):
         assert layer.rule.stacked is not None
         weight, bias = layer.rule.stacked(layer.prepared, G, count)
-        gradients[layer.weight] = weight.to(losses.dtype)
+        gradients[layer.weight] = weight.to(parameters[layer.weight].dtype)
         if layer.bias is not None:
-            gradients[layer.bias] = bias.to(losses.dtype)
+            gradients[layer.bias] = bias.to(parameters[layer.bias].dtype)
     return gradients
 
 

@@ -30,8 +30,8 @@ class LayerRule(NamedTuple):
             (the gradient of the layer's outputs, [B, ...]), ``w`` [B] and ``phi``. The
             former may be flattened beyond its first axis.
         stacked: ``sum_n d s_n / d W`` and the same of the bias over each of K runs of
-            equally many examples, [K, ...], from ``A``, ``G`` and K; None where that
-            would take too much memory.
+            equally many examples, [K, ...], from ``A``, ``G`` and K, in the dtype of
+            ``G``; None where that would take too much memory.
     """
 
     applies: Callable[[nn.Module, Tensor], bool]

@@ -109,11 +109,16 @@ def try_precisions(
 def _gradient_of(
     network: ContinualNetwork, objective: Objective[B]
 ) -> Callable[[B], Float[Tensor, "P"]]:
-    """The gradient of the mean objective of a batch, all parameters in a row."""
+    """The gradient of the mean objective of a batch, all parameters in a row.
+
+    Dropout leaves out the same units every time: what differs is not its chance.
+    """
     parameters = list(network.parameters())
 
     def gradient(batch: B) -> Float[Tensor, "P"]:
-        loss = objective(network, batch).mean()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            loss = objective(network, batch).mean()
         parts = torch.autograd.grad(loss, parameters, allow_unused=True)
         return torch.cat([part.flatten() for part in parts if part is not None])
 

@@ -279,18 +279,23 @@ def with_precision(
     """``config`` with ``precision: auto`` replaced by what this machine is better at.
 
     A throwaway trainer tries, so that the run itself starts as ever.
+
+    Raises:
+        ConfigError: A pass over the first task has a single minibatch.
+        DataError: As ``make_trainer``.
     """
     if config.training.precision != "auto":
         return config
     trainer = make_trainer(config)
-    batches = first_batches(trainer, _TRIAL_BATCHES)
-    if len(batches) == 1:
+    if next(iter(trainer.stream.batches(0))).ends_pass:
         raise ConfigError(
-            "training.precision auto compares minibatches, got a task of only one; "
+            "training.precision auto compares minibatches, got a pass of only one; "
             "choose float32 or bfloat16, or a smaller training.batch_size."
         )
     trial = try_precisions(
-        trainer.network, lambda dtype: CrossEntropy(precision=dtype), batches
+        trainer.network,
+        lambda dtype: CrossEntropy(precision=dtype),
+        first_batches(trainer, _TRIAL_BATCHES),
     )
     listener.message(str(trial))
     chosen = dataclasses.replace(config.training, precision=trial.precision)

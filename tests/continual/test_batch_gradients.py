@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from clrl.continual import batch_gradients as module
 from clrl.continual.batch_gradients import batch_gradients
 from clrl.continual.network import ContinualNetwork
-from clrl.continual.precision import arithmetic
 from clrl.types import Parameters
 
 from .toy import (
@@ -19,6 +18,7 @@ from .toy import (
     OddNetwork,
     ToyBatch,
     cross_entropy,
+    cross_entropy_in,
     toy_batch,
 )
 
@@ -78,16 +78,11 @@ def assert_equal(got: Parameters, expected: list[Parameters]) -> None:
 
 
 def test_in_bfloat16_stacked_gradients_are_rounded_ones() -> None:
-    def rounded(network: ContinualNetwork, batch: ToyBatch) -> Tensor:
-        with arithmetic(torch.bfloat16, batch.inputs.device):
-            outputs = network(batch.inputs, batch.task)
-        return nn.functional.cross_entropy(
-            outputs.float(), batch.labels, reduction="none"
-        )
-
     network, batches = Deep(), [toy_batch((64, 3), seed) for seed in range(3)]
     exact = slow(network, batches)
-    for name, stacked in batch_gradients(network, rounded, batches).items():
+    for name, stacked in batch_gradients(
+        network, cross_entropy_in(torch.bfloat16), batches
+    ).items():
         assert stacked.dtype == torch.float32
         for row, one in zip(stacked, exact, strict=True):
             assert 0 < (row - one[name]).norm() / one[name].norm() < 0.15, name

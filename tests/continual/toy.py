@@ -16,9 +16,10 @@ from clrl.continual.importance import (
     exact,
     sampled,
 )
-from clrl.continual.learner import ContinualLearner, Method
+from clrl.continual.learner import ContinualLearner, Method, Objective
 from clrl.continual.methods import Domain
 from clrl.continual.network import ContinualNetwork, TaskOwned
+from clrl.continual.precision import arithmetic
 from clrl.types import Parameters
 
 TASKS = 3
@@ -48,6 +49,19 @@ def toy_batch(shape: tuple[int, ...], seed: int = 0) -> ToyBatch:
 def cross_entropy(network: ContinualNetwork, batch: ToyBatch) -> Float[Tensor, "B"]:
     outputs = network(batch.inputs, batch.task)
     return nn.functional.cross_entropy(outputs, batch.labels, reduction="none")
+
+
+def cross_entropy_in(precision: torch.dtype) -> Objective[ToyBatch]:
+    """``cross_entropy`` of outputs that were computed in ``precision``."""
+
+    def rounded(network: ContinualNetwork, batch: ToyBatch) -> Tensor:
+        with arithmetic(precision, batch.inputs.device):
+            outputs = network(batch.inputs, batch.task)
+        return nn.functional.cross_entropy(
+            outputs.float(), batch.labels, reduction="none"
+        )
+
+    return rounded
 
 
 def learner_of(

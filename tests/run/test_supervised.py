@@ -119,9 +119,7 @@ def test_bfloat16_learns_other_weights_than_float32(tmp_path: Path) -> None:
 
 
 def test_one_minibatch_alone_cannot_choose_a_precision(tmp_path: Path) -> None:
-    training = dataclasses.replace(
-        TINY.training, precision="auto", batch_size=1000, passes=1
-    )
+    training = dataclasses.replace(TINY.training, precision="auto", batch_size=1000)
     config = changed(training=training)
     with pytest.raises(ConfigError, match=r"training\.precision auto .* only one"):
         run_supervised.train(config, new_directory(tmp_path, config), SilentListener())

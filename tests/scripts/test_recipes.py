@@ -17,7 +17,6 @@ from recipe_runs import RecipeError, measures_of, run_seed
 import recipes as command
 from clrl.config.config_file import read_config
 from clrl.config.library import find_config
-from clrl.config.supervised import SupervisedRunConfig
 from clrl.errors import ConfigError
 from clrl.run_directory import RunDirectory
 from clrl.summary_file import read_summary
@@ -70,13 +69,12 @@ def test_an_expectation_reads_as_what_it_asks_for() -> None:
     assert str(Expectation(value=0.9, compare="at_most")) == "at most 0.9"
 
 
-def test_every_recipe_that_comes_along_names_a_config_of_a_supervised_run() -> None:
+def test_every_recipe_that_comes_along_names_a_config_and_its_keys() -> None:
     found = read_recipes(ROOT / "recipes")
     assert len(found) >= 25
     for one in found.values():
         if one.config is not None:
-            config = read_config(find_config(one.config), one.arguments)
-            assert isinstance(config, SupervisedRunConfig)
+            read_config(find_config(one.config), one.arguments)
         assert len(one.seeds) >= 3
 
 
