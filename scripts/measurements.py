@@ -13,6 +13,7 @@ from gymnasium import spaces
 from method_costs import learner_of, method_costs
 from recognition_cost import newest_frames, recognition_costs
 from replay_measurements import compressed_bytes, compressed_sampling
+from start_times import start_times
 from subjects import (
     BATCH_SIZE,
     MATCHED_BATCH_SIZE,
@@ -57,6 +58,7 @@ class Effort:
         warm_up_steps: Agent steps before learning starts; they fill the memories.
         calls: Calls of whatever takes less than a second, in each turn.
         importance_batches: Batches of the importance, scaled up to 3,200 examples.
+        starts: Processes whose start is timed.
         gem_tasks: Tasks of GEM's recipe, which has 20; 0: it is not measured.
     """
 
@@ -65,15 +67,17 @@ class Effort:
     warm_up_steps: int
     calls: int
     importance_batches: int
+    starts: int
     gem_tasks: int
 
 
 FULL = Effort(
     repetitions=5,
-    steps=1_600,
+    steps=800,
     warm_up_steps=10_000,
     calls=50,
     importance_batches=100,
+    starts=5,
     gem_tasks=20,
 )
 QUICK = Effort(
@@ -82,6 +86,7 @@ QUICK = Effort(
     warm_up_steps=1_000,
     calls=5,
     importance_batches=10,
+    starts=1,
     gem_tasks=0,
 )
 
@@ -138,6 +143,7 @@ class Benchmark:
         processes = [self._ours, *self._variants.values(), *self._theirs.values()]
         with ThreadPoolExecutor() as pool:
             list(pool.map(SubjectProcess.close, processes))
+        yield from start_times(self._effort.starts)
         yield from method_costs(
             self._agent.policy,
             lambda count: self._memory.sample(count, self._rng),

@@ -1,9 +1,9 @@
 """Projections of a gradient so that a step does not raise the loss on earlier tasks."""
 
 import numpy as np
+import scipy
 import torch
 from jaxtyping import Float, Float64
-from scipy.optimize import nnls
 from torch import Tensor
 
 
@@ -31,7 +31,8 @@ def gem_dual(
     eigenvalues, vectors = np.linalg.eigh((gram + gram.T) / 2)
     root = np.sqrt(np.maximum(eigenvalues, 0) + ridge)
     linear = products + vectors @ (root**2 * (vectors.T @ np.full(len(gram), margin)))
-    w, _ = nnls(root[:, None] * vectors.T, -(vectors.T @ linear) / root)
+    # SciPy loads this module at its first use: it takes half a second.
+    w, _ = scipy.optimize.nnls(root[:, None] * vectors.T, -(vectors.T @ linear) / root)
     dual: Float64[np.ndarray, K] = w + margin
     return dual
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from clrl.errors import ConfigError, DataError
@@ -155,6 +154,8 @@ def load_small_digits(data_dir: Path | None) -> Dataset:
 
     The last fifth of each class is for testing; the authors' own division is lost.
     """
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - takes a second
+
     del data_dir
     digits = load_digits()
     images = np.rint(digits.images * (255 / _DIGITS_LARGEST)).astype(np.uint8)

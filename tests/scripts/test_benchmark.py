@@ -50,6 +50,8 @@ MEASUREMENTS = {
     "replay_bytes_per_transition_lz4",
     "replay_sampling_lz4_vs_raw",
     "peak_rss",
+    "help_seconds",
+    "first_step_seconds",
     "gem_step_against_tasks",
     "ewc_step_against_tasks",
 }
@@ -60,6 +62,7 @@ TINY = {
     "warm-up-steps": 64,
     "calls": 1,
     "importance-batches": 1,
+    "starts": 1,
     "gem-tasks": 1,
 }
 
