@@ -23,7 +23,7 @@ from clrl.supervised.random_patterns import (
 )
 
 PATTERN_TIMES = (100, 500, 1_000, 2_000, 4_000)
-FIRST_PATTERNS = 20  # so nearly alike that their mean stands for the first one's
+FIRST_PATTERNS = 4  # so nearly alike that their mean stands for the first one's
 
 
 class RecipeError(ClrlError):
@@ -80,8 +80,8 @@ def measures_of(summary: Summary) -> dict[str, float]:
     """The numbers of a run that recipes compare.
 
     ``acc``, ``bwt``, ``fwt`` and ``forgetting`` as the summary has them; ``lowest``,
-    the lowest accuracy after the last task; ``first`` and ``last``, those of the tasks
-    learnt first and last.
+    the lowest score after the last task; ``first`` and ``last``, those of the tasks
+    learnt first and last: accuracies, or mean returns of games.
     """
     final = summary.scores[-1]
     values = {

@@ -125,7 +125,8 @@ class AgentConfig:
     """GiB of memory that all replay memories may take together."""
 
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Arithmetic of the networks in updates. ``auto`` tries both before training and
+    """Arithmetic of the networks in updates; acting, evaluation and importance are in
+    float32, but for ``mbpa``'s adaptation. ``auto`` tries both before training and
     takes bfloat16 where it is faster and its rounding small beside the noise of a
     minibatch; what it takes may then differ from machine to machine."""
 

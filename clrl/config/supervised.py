@@ -73,7 +73,8 @@ class TrainingConfig:
     is kept from task to task."""
 
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Arithmetic of the network in updates; evaluation is in float32. ``auto`` tries
+    """Arithmetic of the network in updates, those that ``mbpa`` makes for a prediction
+    included; else evaluation and importance are in float32. ``auto`` tries
     both before training and takes bfloat16 where it is faster and its rounding small
     beside the noise of a minibatch; what it takes may then differ from machine to
     machine."""
