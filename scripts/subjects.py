@@ -206,11 +206,13 @@ def our_agent(
     train_freq: int = TRAIN_FREQ_STEPS,
     precision: str = "float32",
     overlap: bool = False,
+    num_envs: int = NUM_ENVS,
+    device: str = "cpu",
 ) -> ContinualDQN:
     """ContinualDQN on Pong, its arithmetic chosen as ``clrl train`` chooses it."""
     return ContinualDQN(
         "CnnPolicy",
-        pong(),
+        pong(num_envs),
         policy_kwargs={
             "channels_last": True,
             "optimizer_kwargs": {"fused": True},
@@ -226,16 +228,16 @@ def our_agent(
         overlap=overlap,
         n_stack=4,
         seed=start.seed,
-        device="cpu",
+        device=device,
     )
 
 
-def pong() -> GameSequence:
+def pong(num_envs: int = NUM_ENVS) -> GameSequence:
     """Pong without end through ale-py's vector environment."""
     return GameSequence(
         [Visit("pong", steps=10**12)],
         lambda game, num_envs: AtariGame(game, num_envs, PROTOCOLS["nature"]),
-        num_envs=NUM_ENVS,
+        num_envs=num_envs,
         clip_rewards=True,
     )
 
