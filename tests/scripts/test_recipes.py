@@ -196,6 +196,16 @@ def test_the_page_shows_what_was_reached_missed_and_not_run(tmp_path: Path) -> N
             assert line.count("|") == 7
 
 
+def test_the_page_that_comes_along_is_of_the_recipes_and_results_that_do() -> None:
+    found = read_recipes(ROOT / command.FOLDER)
+    results = {
+        name: read_result(ROOT / command.result_path(name), one)
+        for name, one in found.items()
+    }
+    # Otherwise: scripts/recipes --page
+    assert (ROOT / command.PAGE).read_text(encoding="utf-8") == page(found, results)
+
+
 def swept(curve: str, value: float) -> Recipe:
     point = SweepPoint(picture="mine", curve=curve, axis="lambda", value=value)
     return recipe(sweep=point, expected={})
