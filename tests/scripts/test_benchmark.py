@@ -82,7 +82,7 @@ def run(folder: Path, *more: str) -> dict[str, Any]:
         ],
         cwd=ROOT,
         check=True,
-        timeout=240,
+        timeout=600,  # a machine may be busy
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert (folder / "pictures" / "step_cost.png").stat().st_size > 0
