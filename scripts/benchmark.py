@@ -39,9 +39,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Measures speed and memory beside Stable-Baselines3."
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="under two minutes, coarse"
-    )
+    parser.add_argument("--quick", action="store_true", help="two minutes, coarse")
     parser.add_argument(
         "--supervised", action="store_true", help="only what needs no games"
     )
