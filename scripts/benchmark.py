@@ -2,16 +2,14 @@
 
 import argparse
 import dataclasses
-import datetime
-import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from machine import machine
 from measurements import FULL, QUICK, Benchmark, Effort
+from report import stamp, write_report
 from rich.console import Console
 from rich.table import Column, Table
 from supervised_speed import draw_step_costs, supervised_measurements
@@ -24,9 +22,9 @@ PACKAGES = ("clrl", "torch", "stable_baselines3", "ale_py", "gymnasium", "numpy"
 
 def table(results: Mapping[str, Measurement]) -> Table:
     """The results for the eye, numbers behind them indented."""
-    rows = Table(Column("measurement", no_wrap=True), "value", "unit")
-    for column in rows.columns[1:2]:
-        column.justify = "right"
+    rows = Table(
+        Column("measurement", no_wrap=True), Column("value", justify="right"), "unit"
+    )
     for name, result in results.items():
         rows.add_row(f"[bold]{name}", f"[bold]{result.value:,.4g}", result.unit)
         for part, value in result.detail.items():
@@ -72,11 +70,10 @@ def main() -> None:
     effort = dataclasses.replace(QUICK if arguments.quick else FULL, **chosen)
     console = Console()
     report = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **stamp(PACKAGES),
         "command": shlex.join(["scripts/benchmark", *sys.argv[1:]]),
         "seed": arguments.seed,
         "effort": dataclasses.asdict(effort),
-        "machine": machine(PACKAGES),
     }
     torch.manual_seed(arguments.seed)
     results = {}
@@ -87,8 +84,7 @@ def main() -> None:
     report["results"] = {name: dataclasses.asdict(r) for name, r in results.items()}
     name = "supervised_speed.json" if arguments.supervised else "benchmark.json"
     output = arguments.output or RESULTS / name
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(report, indent=2) + "\n")
+    write_report(report, output)
     console.print(table(results))
     console.print(f"written to {output}")
     pictures = arguments.pictures or (None if arguments.quick else PICTURES)

@@ -7,7 +7,6 @@ The agent is that of ``scripts/benchmark``: Pong, all 18 actions, ``nature`` net
 
 import argparse
 import cProfile
-import datetime
 import json
 import pstats
 import shlex
@@ -17,15 +16,16 @@ import time
 from pathlib import Path
 
 import torch
-from machine import machine
+from report import stamp, write_report
 from subjects import BATCH_SIZE, NUM_ENVS, TRAIN_FREQ_STEPS, Start, our_agent
 from torch.profiler import ProfilerActivity, profile
 
 from clrl import allocator
+from clrl.continual.precision import PRECISIONS
+from clrl.rl.atari import PROTOCOLS
 from clrl.rl.dqn import ContinualDQN
 
 PACKAGES = ("clrl", "torch", "stable_baselines3", "ale_py", "numpy")
-FRAMES_PER_STEP = 4
 NAMED_FUNCTIONS = 8
 
 
@@ -72,9 +72,7 @@ def main() -> None:
     parser.add_argument("--num-envs", type=int, default=NUM_ENVS)
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--train-freq", type=int, default=TRAIN_FREQ_STEPS)
-    parser.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="float32"
-    )
+    parser.add_argument("--precision", choices=tuple(PRECISIONS), default="float32")
     parser.add_argument("--overlap", action="store_true", help="as --agent.overlap")
     parser.add_argument("--steps", type=int, default=20_000, help="in each turn")
     parser.add_argument("--turns", type=int, default=5)
@@ -82,6 +80,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.device != "cpu" and not torch.cuda.is_available():
         parser.error(f"there is no {options.device} here; try --device cpu.")
+    report: dict[str, object] = {
+        **stamp(PACKAGES),
+        "command": shlex.join(["scripts/device_speed.py", *sys.argv[1:]]),
+    }
     allocator.keep_freed_memory()
     warm_up_steps = 1_000
     agent = our_agent(
@@ -97,22 +99,16 @@ def main() -> None:
     rate = steps_per_second(agent, options.steps, options.turns)
     found: dict[str, object] = {
         "agent_steps_per_second": rate,
-        "frames_per_second": FRAMES_PER_STEP * rate,
+        "frames_per_second": PROTOCOLS["nature"].frame_skip * rate,
     }
     if agent.device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name()
         found["gpu_utilisation"] = gpu_utilisation(agent, options.steps)
     found["share_of_time_by_function"] = longest_functions(agent, options.steps)
-    report = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "command": shlex.join(["scripts/device_speed.py", *sys.argv[1:]]),
-        "machine": machine(PACKAGES),
-        "results": found,
-    }
+    report["results"] = found
     print(json.dumps(report, indent=2))
     if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_report(report, options.output)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What the benchmark measures, side by side with Stable-Baselines3."""
 
-import dataclasses
 import functools
 import statistics
 from collections.abc import Callable, Iterator, Mapping
@@ -262,13 +261,8 @@ class Benchmark:
     def precision(self) -> dict[str, Measurement]:
         """What ``precision: auto`` would measure with the agent's own transitions."""
         batches = [self._memory.sample(BATCH_SIZE, self._rng) for _ in range(4)]
-        objective = self._objective
-        assert isinstance(objective, QLearning)
-        trial = try_precisions(
-            self._network,
-            lambda precision: dataclasses.replace(objective, precision=precision),
-            batches,
-        )
+        assert isinstance(self._objective, QLearning)
+        trial = try_precisions(self._network, self._objective.in_precision, batches)
         return {
             "bfloat16_gradient_vs_float32": Measurement(
                 value=trial.speed_up, unit="times"

@@ -7,15 +7,13 @@ A part of ``scripts/benchmark``, and a command of its own:
 
 import argparse
 import dataclasses
-import datetime
-import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from machine import machine
+from report import stamp, write_report
 from subjects import N_ACTIONS, NUM_ENVS, Start, our_agent, pong
 from turns import Measurement, alternate, ratio
 
@@ -147,6 +145,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5, help="turns")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    report = {**stamp(PACKAGES), "seed": options.seed}
     rng = np.random.default_rng(options.seed)
     allocator.keep_freed_memory()
     warm_up_steps = 1_000
@@ -157,14 +156,7 @@ def main() -> None:
     for name, result in recognition_costs(agent, frames, options.repetitions, rng):
         results[name] = dataclasses.asdict(result)
         print(f"{name}: {result.value:.4g} {result.unit}", flush=True)
-    report = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "seed": options.seed,
-        "machine": machine(PACKAGES),
-        "results": results,
-    }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report({**report, "results": results}, options.output)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,9 @@ def batch_gradients(
         with recording(network) as calls:
             losses = objective(network, joined)
         layers = ruled_layers(network, calls, batch_size=len(losses))
-        if _parameters_of(layers) == _trained(network).keys():
-            return _stacked(network, losses, layers, len(batches))
+        trained = _trained(network)
+        if _parameters_of(layers) == trained.keys():
+            return _stacked(trained, losses, layers, len(batches))
     return _one_by_one(network, objective, batches)
 
 
@@ -62,16 +63,15 @@ def _parameters_of(layers: Sequence[RuledLayer]) -> set[str]:
 
 
 def _stacked(
-    network: ContinualNetwork,
+    parameters: Parameters,
     losses: Float[Tensor, "B"],
     layers: Sequence[RuledLayer],
     count: int,
 ) -> Parameters:
-    """The gradients of ``count`` batches whose ``losses`` follow each other."""
+    """``parameters``' gradients on ``count`` batches, whose ``losses`` follow on."""
     total = losses.sum() * (count / len(losses))
     outputs = torch.autograd.grad(total, [layer.output for layer in layers])
     gradients: Parameters = {}
-    parameters = dict(network.named_parameters())
     for layer, G in zip(layers, outputs, strict=True):
         assert layer.rule.stacked is not None
         weight, bias = layer.rule.stacked(layer.prepared, G, count)

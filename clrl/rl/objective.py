@@ -1,5 +1,6 @@
 """Q-learning as a domain: the loss of a transition, and what its Fisher is taken of."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +67,10 @@ class QLearning:
             q_values = network(batch.observations, batch.task)
         q = q_of(q_values.float(), batch.actions)
         return functional.smooth_l1_loss(q, target.float(), reduction="none")
+
+    def in_precision(self, precision: torch.dtype) -> "QLearning":
+        """The same objective, the networks' arithmetic in ``precision``."""
+        return dataclasses.replace(self, precision=precision)
 
     @torch.no_grad()
     def target(

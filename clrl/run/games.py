@@ -111,11 +111,7 @@ def with_precision(config: RunConfig, listener: Listener) -> RunConfig:
     with throwaway_agent(config) as (agent, batches):
         objective = agent.learner.objective
         assert isinstance(objective, QLearning)
-        trial = try_precisions(
-            agent.policy.q_net,
-            lambda precision: dataclasses.replace(objective, precision=precision),
-            batches,
-        )
+        trial = try_precisions(agent.policy.q_net, objective.in_precision, batches)
     listener.message(str(trial))
     chosen = dataclasses.replace(config.agent, precision=trial.precision)
     return dataclasses.replace(config, agent=chosen)

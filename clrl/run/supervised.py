@@ -287,7 +287,8 @@ def with_precision(
     if config.training.precision != "auto":
         return config
     trainer = make_trainer(config)
-    if next(iter(trainer.stream.batches(0))).ends_pass:
+    arrivals = list(itertools.islice(trainer.stream.batches(0), _TRIAL_BATCHES))
+    if arrivals[0].ends_pass:
         raise ConfigError(
             "training.precision auto compares minibatches, got a pass of only one; "
             "choose float32 or bfloat16, or a smaller training.batch_size."
@@ -295,7 +296,7 @@ def with_precision(
     trial = try_precisions(
         trainer.network,
         lambda dtype: CrossEntropy(precision=dtype),
-        first_batches(trainer, _TRIAL_BATCHES),
+        [ExampleBatch.of(examples, trainer.task) for examples, *_ in arrivals],
     )
     listener.message(str(trial))
     chosen = dataclasses.replace(config.training, precision=trial.precision)
@@ -309,19 +310,12 @@ def with_threads(
     if config.threads != "auto":
         return config
     trainer = make_trainer(config)
-    (batch,) = first_batches(trainer, 1)
+    examples, *_ = next(iter(trainer.stream.batches(0)))
+    batch = ExampleBatch.of(examples, trainer.task)
     threads = fastest_threads(
         lambda: trainer.learner.step(batch, trainer.task), listener.message
     )
     return dataclasses.replace(config, threads=threads)
-
-
-def first_batches(trainer: Trainer, count: int) -> list[ExampleBatch]:
-    """At most ``count`` minibatches, as the first visit begins with them."""
-    return [
-        ExampleBatch.of(examples, trainer.task)
-        for examples, *_ in itertools.islice(trainer.stream.batches(0), count)
-    ]
 
 
 def save(trainer: Trainer, directory: RunDirectory) -> None:
