@@ -33,6 +33,14 @@ tenth adds a hundredth to the variance that sampling brings."""
 _TURNS = 9
 
 
+def until_tried(precision: str) -> str:
+    """``precision``, but ``float32`` for ``auto``.
+
+    Before it has been tried nothing is updated that would matter.
+    """
+    return "float32" if precision == "auto" else precision
+
+
 def arithmetic(precision: torch.dtype, device: torch.device) -> torch.autocast:
     """Where the networks' products are taken in ``precision``; float32: as ever."""
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)

@@ -23,7 +23,6 @@ from clrl.evaluation.human_scores import normalised
 from clrl.history import history_of
 from clrl.records import Record
 from clrl.report.film import gif
-from clrl.report.score_matrix import draw_matrix, draw_timeline
 from clrl.rl.clip import Clip
 from clrl.summary import RunDescription, Summary, is_summarisable, summarise_history
 
@@ -163,6 +162,9 @@ class Dashboard:
             self._final_scalar(f"transfer/{name}", getattr(summary, name), record)
         for game, drop in forgetting_of_games(summary).items():
             self._final_scalar(f"forgetting/{game}", drop, record)
+        # Matplotlib takes half a second, which nobody need wait for before training.
+        from clrl.report.score_matrix import draw_matrix, draw_timeline  # noqa: PLC0415
+
         for tag, figure in (
             ("transfer_matrix", draw_matrix(summary)),
             ("task_timeline", draw_timeline(history, summary)),

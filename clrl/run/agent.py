@@ -10,6 +10,7 @@ from stable_baselines3.common.utils import get_device
 
 from clrl.checkpoint import restoring, write_checkpoint
 from clrl.config.games import AgentConfig, RunConfig
+from clrl.continual.precision import until_tried
 from clrl.errors import MemoryBudgetError
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.frames import default_frame_store
@@ -61,8 +62,7 @@ def make_agent(config: RunConfig, sequence: GameSequence) -> ContinualDQN:
         exploration_steps=agent.exploration_steps,
         consolidation_starts=agent.consolidation_starts,
         replay_gib=agent.replay_gib,
-        # Before ``train`` has tried them, nothing is updated that would matter.
-        precision="float32" if agent.precision == "auto" else agent.precision,
+        precision=until_tried(agent.precision),
         frames=None if agent.replay_frames == "auto" else agent.replay_frames,
         overlap=agent.overlap,
         capture=agent.capture,

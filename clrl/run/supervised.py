@@ -15,7 +15,7 @@ from clrl.config import config_file
 from clrl.config.supervised import SupervisedRunConfig, TrainingConfig
 from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import Domain
-from clrl.continual.precision import PRECISIONS, try_precisions
+from clrl.continual.precision import PRECISIONS, try_precisions, until_tried
 from clrl.errors import ClrlError, ConfigError, DivergenceError
 from clrl.progress import Listener
 from clrl.records import Evaluation, Labelling, RecordWriter, Relabelled
@@ -231,9 +231,8 @@ def make_learner(
     """A network with initial weights from the seed, its optimiser and its method."""
     network = make_network(config, stream).to(device)
     generator = torch.Generator(device).manual_seed(config.seed)
-    precision = config.training.precision
     objective = CrossEntropy(
-        precision=PRECISIONS["float32" if precision == "auto" else precision]
+        precision=PRECISIONS[until_tried(config.training.precision)]
     )
     domain = Domain[ExampleBatch](
         statistics=STATISTICS,
