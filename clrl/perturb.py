@@ -66,6 +66,9 @@ def perturb(
     games = config.games if game is None else (game,)
     check_games(games, config.games)
     episodes = episodes or config.evaluation.episodes
+    # A CUDA graph would replay what was recorded without the noise.
+    unrecorded = dataclasses.replace(config.agent, capture=False)
+    config = dataclasses.replace(config, agent=unrecorded)
     with saved_agent(config, directory) as (agent, _):
         rounds = _Rounds(agent, make_evaluator(config, episodes), draws, listener)
         importances, left_out = _importances(config, rounds, games)

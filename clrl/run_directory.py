@@ -149,6 +149,7 @@ class RunDirectory:
         command: Sequence[str],
         rom_md5s: Mapping[str, str] = MappingProxyType({}),
         data_md5s: Mapping[str, str] = MappingProxyType({}),
+        device: str = "cpu",
         precision: str = "float32",
         threads: int | None = None,
     ) -> None:
@@ -159,6 +160,7 @@ class RunDirectory:
             command: The command line.
             rom_md5s: Hash of each game's ROM.
             data_md5s: Hash of each file of a data set.
+            device: Of the network, and which GPU that is.
             precision: Arithmetic of the network in updates.
             threads: CPU threads of torch.
         """
@@ -171,6 +173,7 @@ class RunDirectory:
             "protocol": protocol,
             "rom_md5s": dict(rom_md5s),
             "data_md5s": dict(data_md5s),
+            "device": device,
             "precision": precision,
             "threads": threads,
         }

@@ -49,7 +49,8 @@ def try_threads(
     is made anew.
 
     Args:
-        update: Something like what will be run; it may change what it updates.
+        update: Something like what will be run, done when it returns; it may change
+            what it updates.
         counts: Numbers of threads, at least one.
         seconds: To spend, at least three turns.
     """

@@ -102,6 +102,7 @@ def main() -> None:
         "frames_per_second": PROTOCOLS["nature"].frame_skip * rate,
     }
     if agent.device.type == "cuda":
+        found["recorded_as_cuda_graphs"] = agent.captured.is_capturing
         found["gpu"] = torch.cuda.get_device_name()
         found["gpu_utilisation"] = gpu_utilisation(agent, options.steps)
     found["share_of_time_by_function"] = longest_functions(agent, options.steps)

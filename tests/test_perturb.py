@@ -3,7 +3,9 @@
 import csv
 import dataclasses
 import json
+import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from clrl.perturb import perturb
 from clrl.progress import SilentListener
 from clrl.report.page import write_report
 from clrl.report.perturbation import Perturbation, read_perturbation
+from clrl.rl import captured
 from clrl.run import games as run
 from clrl.run.agent import make_agent, save, saved_agent
 from clrl.run.sequence import make_sequence
@@ -84,6 +87,21 @@ def test_noise_reaches_the_q_values_and_is_gone_afterwards(
         assert not np.allclose(noisy[0], before)
         assert not np.allclose(noisy[0], noisy[1])
         assert np.array_equal(agent.q_values(seen), before)
+
+
+def test_noise_is_not_played_from_a_recording_made_without_it(
+    tmp_path: Path, trained: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = dataclasses.replace(TINY.agent, capture=True)
+    directory = new_directory(tmp_path, dataclasses.replace(TINY, agent=agent))
+    shutil.copy(trained.records, directory.records)
+    shutil.copytree(trained.checkpoint, directory.checkpoint)
+
+    def record(work: object) -> NoReturn:
+        pytest.fail("what is recorded replays the weights without noise")
+
+    monkeypatch.setattr(captured, "directly", record)
+    play_with_noise(directory)
 
 
 def test_the_first_draw_plays_the_episodes_that_evaluation_plays(

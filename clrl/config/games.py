@@ -126,12 +126,16 @@ class AgentConfig:
 
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """Arithmetic of the networks in updates; acting, evaluation and importance are in
-    float32, but for ``mbpa``'s adaptation. ``auto`` tries both before training and
-    takes bfloat16 where it is faster and its rounding small beside the noise of a
-    minibatch; what it takes may then differ from machine to machine."""
+    float32, but for ``mbpa``'s adaptation; on NVIDIA GPUs since Ampere torch takes
+    float32's convolutions in TF32 (``torch.backends.cudnn.allow_tf32``). ``auto``
+    tries both before training and takes bfloat16 where it is faster and its rounding
+    small beside the noise of a minibatch; what it takes may then differ from machine
+    to machine."""
 
     replay_frames: Literal["auto", "raw", "lz4", "device"] = "auto"
-    """How replay memories keep frames; no result depends on it. ``raw``: 7,056 bytes
+    """How replay memories keep frames; no result depends on it while ``replay_gib`` has
+    room for all memories: ``device`` takes a memory's room whole when its task comes,
+    the others as it fills. ``raw``: 7,056 bytes
     each. ``lz4``: compressed, 300 to 2,000 bytes; needs ``pip install 'clrl[lz4]'``.
     ``device``: raw, in the memory of the GPU. ``auto``: ``device`` on a GPU, else
     ``raw``."""

@@ -26,6 +26,7 @@ from clrl.records import Labelling
 from clrl.summary import Measure
 from clrl.supervised.data import DATASETS
 from clrl.supervised.network import Initialisation
+from clrl.supervised.objective import STATISTICS
 from clrl.supervised.streams import STREAMS, StreamConfig
 
 WITHOUT_LABELS = (EWC, OnlineEWC, MAS, LocalMAS, ModeIMM)
@@ -73,11 +74,11 @@ class TrainingConfig:
     is kept from task to task."""
 
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Arithmetic of the network in updates, those that ``mbpa`` makes for a prediction
-    included; else evaluation and importance are in float32. ``auto`` tries
-    both before training and takes bfloat16 where it is faster and its rounding small
-    beside the noise of a minibatch; what it takes may then differ from machine to
-    machine."""
+    """Arithmetic of the network for the objective of updates, those that ``mbpa`` makes
+    for a prediction included; evaluation, importance and ``lwf``'s distillation are in
+    float32. ``auto`` tries both before training and takes bfloat16 where it is faster
+    and its rounding small beside the noise of a minibatch; what it takes may then
+    differ from machine to machine."""
 
     momentum: float = 0.0
     """Of sgd, 0 to 1; our choice, not given in Kirkpatrick et al. (2017)."""
@@ -86,8 +87,9 @@ class TrainingConfig:
     """2-norm to which larger gradients are scaled down; null: never."""
 
     memory_examples: int = 10_000
-    """Examples kept of each inferred task until it is left: those that its importance
-    is averaged over. A uniform sample where there are more; our choice."""
+    """Examples kept of each inferred task: those that its importance is averaged over,
+    a uniform sample where there are more. Kept for the whole run, should the task
+    return; our choice."""
 
     importance_from: Literal["training", "test"] = "training"
     """``training``: the importance of a task is taken of its training examples.
@@ -250,6 +252,13 @@ class SupervisedRunConfig(CommonConfig):
             raise ConfigError(
                 "training.importance_from test is for methods that take an importance "
                 f"without labels, got another; use one of {', '.join(names)}."
+            )
+        chosen = str(getattr(self.method, "importance", None))
+        if chosen in STATISTICS and STATISTICS[chosen].needs_labels:
+            raise ConfigError(
+                "training.importance_from test takes an importance without labels, got "
+                f"method.importance {chosen}; choose one whose labels come from the "
+                "model."
             )
         if not is_told:
             raise ConfigError(

@@ -36,14 +36,18 @@ class Consolidation(Stateful, Protocol[B_contra]):
         ...
 
 
-class NoConsolidation(Stateless):
-    """Keeps nothing of a task that is left."""
+class OnlyWhenLeft:
+    """A consolidation that does nothing before its task is left."""
 
     def before_update(self, parameters: Parameters) -> None:
         """Nothing."""
 
     def after_update(self, parameters: Parameters) -> None:
         """Nothing."""
+
+
+class NoConsolidation(OnlyWhenLeft, Stateless):
+    """Keeps nothing of a task that is left."""
 
     def leave(
         self, network: ContinualNetwork, task: TaskId, batches: object
@@ -53,7 +57,7 @@ class NoConsolidation(Stateless):
         return {}
 
 
-class AnchorByImportance(Stateless, Generic[B]):
+class AnchorByImportance(OnlyWhenLeft, Stateless, Generic[B]):
     """Anchors the shared parameters at their value, weighted by an importance estimate.
 
     This is the consolidation of EWC and MAS: the estimator differs, the rest is the
@@ -63,12 +67,6 @@ class AnchorByImportance(Stateless, Generic[B]):
     def __init__(self, importance: Importance[B], penalty: QuadraticPenalty) -> None:
         self._importance = importance
         self._penalty = penalty
-
-    def before_update(self, parameters: Parameters) -> None:
-        """Nothing: the importance is computed when the task is left."""
-
-    def after_update(self, parameters: Parameters) -> None:
-        """Nothing: the importance is computed when the task is left."""
 
     def leave(
         self, network: ContinualNetwork, task: TaskId, batches: Iterable[B]

@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from clrl.continual.consolidation import OnlyWhenLeft
 from clrl.continual.network import ContinualNetwork, eval_mode
+from clrl.continual.penalty import require_strength
 from clrl.continual.state import Stateless
 from clrl.errors import ConfigError
 from clrl.types import B, Parameters, TaskId
@@ -39,7 +41,9 @@ class Distillation(Generic[B]):
     For each earlier task, the current batch is shown as if it belonged to that task
     (with heads: to its head), and ``strength`` times the mean divergence is added: a
     sum over earlier tasks, as in the paper, a mean over examples. The task that is
-    trained has no such term, even if it was met before.
+    trained has no such term, even if it was met before. Where tasks differ neither in
+    heads nor masks nor gains these terms are all the same one, and ``strength`` in
+    effect grows with the number of earlier tasks.
 
     On Atari the outputs are Q-values, read as logits; a temperature far below 1 is
     usual there (0.01 in Rusu et al., 2016, Policy distillation).
@@ -56,11 +60,7 @@ class Distillation(Generic[B]):
     def __init__(
         self, *, strength: float, temperature: float, inputs: Callable[[B], Tensor]
     ) -> None:
-        if not (math.isfinite(strength) and strength >= 0):
-            raise ConfigError(
-                f"strength must be finite and at least 0, got {strength}; "
-                "0 switches the penalty off."
-            )
+        require_strength(strength)
         if not (math.isfinite(temperature) and temperature > 0):
             raise ConfigError(
                 f"temperature must be finite and more than 0, got {temperature}."
@@ -129,17 +129,11 @@ class Distillation(Generic[B]):
         return taught
 
 
-class KeepTeacher(Stateless, Generic[B]):
+class KeepTeacher(OnlyWhenLeft, Stateless, Generic[B]):
     """Makes the network that leaves a task the teacher of the tasks that follow."""
 
     def __init__(self, distillation: Distillation[B]) -> None:
         self._distillation = distillation
-
-    def before_update(self, parameters: Parameters) -> None:
-        """Nothing: the teacher is kept when the task is left."""
-
-    def after_update(self, parameters: Parameters) -> None:
-        """Nothing: the teacher is kept when the task is left."""
 
     def leave(
         self, network: ContinualNetwork, task: TaskId, batches: object

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from clrl.continual.consolidation import OnlyWhenLeft
 from clrl.continual.memories import TaskMemories
 from clrl.continual.memory import columns_of
 from clrl.continual.network import ContinualNetwork, eval_mode
@@ -66,7 +67,7 @@ class EmbeddedMemory(Generic[B]):
         self._memories = memories
         self._inputs = inputs
         self._objective = objective
-        self._readout: frozenset[str] = frozenset()
+        self._held: frozenset[str] = frozenset()
 
     def loss(
         self, network: ContinualNetwork, batch: B, task: TaskId
@@ -76,12 +77,13 @@ class EmbeddedMemory(Generic[B]):
         Raises:
             ConfigError: If the network has no embedding.
         """
-        self._readout = network.readout_parameters()
-        if not self._readout:
+        readout = network.readout_parameters()
+        if not readout:
             raise ConfigError(
                 "a learnt embedding is what the last hidden layer puts out, got a "
                 "network that shows none; give it a hidden layer, or use rma_per_task."
             )
+        self._held = frozenset(network.shared_parameters()) - readout
         others = [other for other in self._memories.tasks if other != task]
         if not others:
             return torch.zeros((), device=batch.task.device)
@@ -113,10 +115,10 @@ class EmbeddedMemory(Generic[B]):
                     return
 
     def held(self, gradient: Parameters) -> Parameters:
-        """``gradient``, once a task was left without that of the embedding's layers."""
+        """``gradient``, once a task was left without what the embedding shares."""
         if not self._memories.tasks:
             return gradient
-        return {name: g for name, g in gradient.items() if name in self._readout}
+        return {name: g for name, g in gradient.items() if name not in self._held}
 
     def state_dict(self) -> dict[str, Tensor]:
         """The memories'."""
@@ -139,17 +141,11 @@ class EmbeddedMemory(Generic[B]):
         return type(batch)(**columns)
 
 
-class KeepEmbeddings(Stateless, Generic[B]):
+class KeepEmbeddings(OnlyWhenLeft, Stateless, Generic[B]):
     """Embeds examples of a task when it is left."""
 
     def __init__(self, memory: EmbeddedMemory[B]) -> None:
         self._memory = memory
-
-    def before_update(self, parameters: Parameters) -> None:
-        """Nothing: examples are embedded when the task is left."""
-
-    def after_update(self, parameters: Parameters) -> None:
-        """Nothing: examples are embedded when the task is left."""
 
     def leave(
         self, network: ContinualNetwork, task: TaskId, batches: Iterable[B]
@@ -160,7 +156,11 @@ class KeepEmbeddings(Stateless, Generic[B]):
 
 
 class HeldEmbedding(Stateless, Generic[B]):
-    """Leaves the layers below the readout as the first task has made them."""
+    """Leaves what tasks share below the readout as the first task has made it.
+
+    What a task owns there goes on learning: the embeddings that are kept are those of
+    tasks that were left.
+    """
 
     def __init__(self, memory: EmbeddedMemory[B]) -> None:
         self._memory = memory
@@ -168,6 +168,6 @@ class HeldEmbedding(Stateless, Generic[B]):
     def __call__(
         self, gradient: Parameters, gradients_of: object, task: TaskId
     ) -> Parameters:
-        """``gradient``, of the readout alone once a task was left."""
+        """``gradient``, once a task was left without what is shared below."""
         del gradients_of, task
         return self._memory.held(gradient)

@@ -43,6 +43,11 @@ class Statistic(Protocol[B_contra]):
     action. The importance of a parameter is how ``s`` varies with it.
     """
 
+    @property
+    def averages_over_labels(self) -> bool:
+        """Whether an example has more than one label, K above 1."""
+        ...
+
     def inputs(self, batch: B_contra) -> Tensor:
         """What the network is shown of ``batch``, [B, ...]."""
         ...
@@ -73,6 +78,11 @@ class Statistic(Protocol[B_contra]):
 
 class OneLabel(abc.ABC, Generic[B]):
     """A statistic with a single label for each example, whose weight is 1."""
+
+    @property
+    def averages_over_labels(self) -> bool:
+        """No."""
+        return False
 
     @abc.abstractmethod
     def inputs(self, batch: B) -> Tensor:
@@ -211,20 +221,32 @@ class SquaredBatchGradient(BatchLimit, Generic[B]):
     published with it.
 
     Attributes:
-        statistic: ``s``, with one label for each example.
+        statistic: ``s``.
         generator: Of the labels that are sampled.
+
+    Raises:
+        ConfigError: If the statistic averages over labels: over those that the model
+            expects, the mean gradient is 0.
     """
 
     statistic: Statistic[B]
     generator: torch.Generator
+
+    def __post_init__(self) -> None:
+        """Refuses what would fail when the first task is left."""
+        super().__post_init__()
+        if self.statistic.averages_over_labels:
+            raise ConfigError(
+                "the gradient of a batch needs one label for each example, got an "
+                "importance that averages over labels; choose one with sampled or "
+                "empirical labels, or importance_of examples."
+            )
 
     def __call__(self, network: ContinualNetwork, batches: Iterable[B]) -> Parameters:
         """The mean square by parameter name; of shared parameters only.
 
         Raises:
             ValueError: If ``batches`` holds no example.
-            ConfigError: If the statistic averages over labels: over those that the
-                model expects, the mean gradient is 0.
         """
         shared = network.shared_parameters()
         total = {name: torch.zeros_like(p) for name, p in shared.items()}
@@ -243,12 +265,6 @@ class SquaredBatchGradient(BatchLimit, Generic[B]):
         with torch.no_grad():
             weights, labels = self.statistic.outcomes(
                 network, outputs.detach(), batch, self.generator
-            )
-        if len(weights) > 1:
-            raise ConfigError(
-                "the gradient of a batch needs one label for each example, got "
-                f"{len(weights)}; choose an importance with sampled or empirical "
-                "labels, or importance_of examples."
             )
         trained = {
             name: p
@@ -367,6 +383,16 @@ class LogLikelihood:
     """
 
     labels: LabelChoice
+
+    @property
+    def averages_over_labels(self) -> bool:
+        """Whether every class counts."""
+        return self.labels is exact
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the labels are the data's."""
+        return self.labels is empirical
 
     def inputs(self, batch: LabelledBatch) -> Tensor:
         """The batch's inputs."""

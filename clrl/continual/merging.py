@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from clrl.continual.anchors import Anchor, require_same_shapes
-from clrl.continual.consolidation import size_of
+from clrl.continual.consolidation import OnlyWhenLeft, size_of
 from clrl.continual.importance import Importance
 from clrl.continual.network import ContinualNetwork
 from clrl.continual.penalty import QuadraticPenalty, sum_of_quadratics
 from clrl.continual.state import join_tensors, split_state
-from clrl.types import B, Parameters, TaskId
+from clrl.types import B, TaskId
 
 
-class IncrementalMomentMatching(Generic[B]):
+class IncrementalMomentMatching(OnlyWhenLeft, Generic[B]):
     """Replaces the shared parameters by those of all tasks merged, when one is left.
 
     ``theta = (sum_k F_k)^-1 sum_k F_k mu_k`` over the tasks left, where mu_k is what
@@ -27,26 +27,23 @@ class IncrementalMomentMatching(Generic[B]):
     the merged Gaussians (mode-IMM), with ones their mean (mean-IMM); all tasks weigh
     the same. Where no task has importance, the parameter stays as it is.
 
-    The next task starts from the merged parameters (the paper's weight transfer), and
-    each visit to a task counts as one more task. A score taken after a task's last
+    The network itself is merged, so the next task starts from the merged parameters,
+    and is pulled to them. In the paper's weight transfer and L2 transfer, as we read
+    it, it starts from and is pulled to the solution of the task before, and merging
+    makes a network of its own, which is scored. Each visit to a task counts as one more
+    task. A score taken after a task's last
     update and before it is left is that of its own solution, not of the merged one.
 
     Args:
         importance: ``F_k``.
-        penalty: Pulls the next task to the merged parameters (the paper's L2 transfer);
-            anchored with importance 1.
+        penalty: Pulls the next task to the merged parameters; anchored with importance
+            1.
     """
 
     def __init__(self, importance: Importance[B], penalty: QuadraticPenalty) -> None:
         self._importance = importance
         self._penalty = penalty
         self._merged = Anchor({}, {})
-
-    def before_update(self, parameters: Parameters) -> None:
-        """Nothing: solutions are merged when a task is left."""
-
-    def after_update(self, parameters: Parameters) -> None:
-        """Nothing: solutions are merged when a task is left."""
 
     @torch.no_grad()
     def leave(

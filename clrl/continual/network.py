@@ -9,6 +9,12 @@ from torch import Tensor, nn
 
 from clrl.types import TaskId
 
+MASKED = -1e4
+"""The output for an answer that a task does not have: its probability is exactly 0.
+
+Finite, because an infinite one would turn 0 times its logarithm into NaN.
+"""
+
 
 class TaskOwned(nn.Module):
     """Base of modules whose parameters belong to single tasks: gains and biases, heads.

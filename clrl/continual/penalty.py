@@ -12,10 +12,7 @@ from clrl.continual.anchors import Anchor, Anchors, require_same_shapes
 from clrl.continual.network import ContinualNetwork
 from clrl.continual.state import Stateful, Stateless
 from clrl.errors import ConfigError, DivergenceError
-from clrl.types import B_contra, Parameters, TaskId
-
-_NEW_TASK = -1
-"""A task that was never left, so that all anchors hold in it; labels count from 0."""
+from clrl.types import NO_TASK, B_contra, Parameters, TaskId
 
 
 @runtime_checkable
@@ -80,11 +77,7 @@ class QuadraticPenalty:
     """
 
     def __init__(self, strength: float, anchors: Anchors) -> None:
-        if not (math.isfinite(strength) and strength >= 0):
-            raise ConfigError(
-                f"strength must be finite and at least 0, got {strength}; "
-                "0 switches the penalty off."
-            )
+        require_strength(strength)
         self._strength = strength
         self._anchors = anchors
         self._summed: tuple[TaskId, Quadratic] | None = None
@@ -105,8 +98,14 @@ class QuadraticPenalty:
             The penalty's value, on the device of the parameters.
 
         Raises:
+            ConfigError: If there are no shared parameters.
             ValueError: If ``parameters`` are not those that were anchored.
         """
+        if not parameters:
+            raise ConfigError(
+                "this method holds what tasks share, got a network whose layers all "
+                "belong to single tasks; let tasks share one, or use finetune."
+            )
         if self._summed is None or self._summed[0] != task:
             device = next(iter(parameters.values())).device
             self._summed = task, sum_of_quadratics(self._anchors.active(task), device)
@@ -145,7 +144,8 @@ class QuadraticPenalty:
         descent on the penalty alone diverges where this times the learning rate is
         above 2. 0 without anchors.
         """
-        roots = sum_of_quadratics(self._anchors.active(_NEW_TASK)).root.values()
+        # In a task that was never left all anchors hold.
+        roots = sum_of_quadratics(self._anchors.active(NO_TASK)).root.values()
         if not roots:
             return torch.zeros(())
         return self._strength * torch.stack([r.max() for r in roots]).max().square()
@@ -162,6 +162,19 @@ class QuadraticPenalty:
         """
         self._anchors.load_state_dict(state)
         self._summed = None
+
+
+def require_strength(strength: float) -> None:
+    """Checks the weight of a penalty.
+
+    Raises:
+        ConfigError: If it is negative or not finite.
+    """
+    if not (math.isfinite(strength) and strength >= 0):
+        raise ConfigError(
+            f"strength must be finite and at least 0, got {strength}; "
+            "0 switches the penalty off."
+        )
 
 
 class Quadratic(NamedTuple):
@@ -184,14 +197,18 @@ def sum_of_quadratics(
 ) -> Quadratic:
     """``sum_k sum_i Omega_ki (theta_i - theta*_ki)^2`` as one quadratic on ``device``.
 
+    By default where the first anchor is.
+
     Its precision is the sum of the importances, its mean the anchors' weighted mean
     (0 where all importances are 0), its constant the weighted scatter about it, all by
     West's (1979) updates: nothing cancels, and one anchor is its own mean exactly.
     """
-    constant = torch.zeros((), device=device)
     if not anchors:
-        return Quadratic({}, {}, constant)
+        return Quadratic({}, {}, torch.zeros((), device=device))
     first = anchors[0].parameters
+    if device is None:
+        device = next(iter(first.values())).device
+    constant = torch.zeros((), device=device)
     precision = {n: torch.zeros_like(p, device=device) for n, p in first.items()}
     mean = {n: torch.zeros_like(p, device=device) for n, p in first.items()}
     for anchor in anchors:

@@ -62,6 +62,7 @@ class RandomMemoryAdaptation(Generic[B]):
 
         Sets ``written_share``, the share of written examples in batch and draw.
         """
+        self._memories.to(batch.task.device)
         rehearsed = self._drawn()
         if self._updates % self._write_every_updates == 0:
             self._memories.add(batch, task)

@@ -27,6 +27,7 @@ class ExperienceReplay(Generic[B]):
 
     def __call__(self, batch: B, task: TaskId) -> B:
         """``batch``, then the examples that are rehearsed."""
+        self._memories.to(batch.task.device)
         rehearsed = self._draw(self._memories, len(batch.task), task)
         self._memories.add(batch, task)
         return concatenated([batch, *rehearsed]) if rehearsed else batch

@@ -14,9 +14,14 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
-from clrl.continual.importance import BatchLimit, OneLabel, mean_over_examples
+from clrl.continual.importance import (
+    NO_EXAMPLES,
+    BatchLimit,
+    OneLabel,
+    mean_over_examples,
+)
 from clrl.continual.layer_rules import RULES
-from clrl.continual.network import ContinualNetwork, eval_mode
+from clrl.continual.network import MASKED, ContinualNetwork, eval_mode
 from clrl.types import B, Parameters
 
 
@@ -96,8 +101,8 @@ class LocalSensitivity(BatchLimit, Generic[B]):
     examples of at most ``max_batches`` batches.
 
     A layer's output activation is taken to be the ReLU of what the layer computes, the
-    last layer's what it computes; gains that tasks own are not seen. Parameters outside
-    linear and convolution layers get 0.
+    last layer's what it computes, 0 for classes that the task cannot answer; gains that
+    tasks own are not seen. Parameters outside linear and convolution layers get 0.
 
     Attributes:
         inputs: What the network is shown of a batch.
@@ -119,17 +124,15 @@ class LocalSensitivity(BatchLimit, Generic[B]):
         with eval_mode(network):
             for batch in self.drawn(batches):
                 with _listening(network) as activities:
-                    network(self.inputs(batch), batch.task)
+                    outputs = network(self.inputs(batch), batch.task)
                 *hidden, last = activities
                 for activity in hidden:
                     _add_products(sums, names, activity, activity.output.relu())
-                _add_products(sums, names, last, last.output)
+                answered = last.output.masked_fill(outputs == MASKED, 0)
+                _add_products(sums, names, last, answered)
                 examples += len(batch.task)
         if examples == 0:
-            raise ValueError(
-                "the importance of a task needs at least one example, got none; "
-                "give batches from the task's memory."
-            )
+            raise ValueError(NO_EXAMPLES)
         return {name: total / examples for name, total in sums.items()}
 
 

@@ -58,7 +58,7 @@ class ScreenRecogniserConfig(RecogniserConfig):
         max_contexts: No more models than this are made (paper: no limit); the default
             is as many as a network has gains and biases for. With ``min_visit_steps``
             a context may have several models, and flashes that are no task have some
-            too: then more are needed, 256 KiB each.
+            too: then more are needed, 221 KiB each (``flat_fmn``) or 430 (``fmn``).
         min_visit_steps: No visit of a task is shorter, steps of the vector environment
             (paper: 0, off). What is new within that time of a task's coming, and what
             lies between leaving and returning to it within that time, is one task with

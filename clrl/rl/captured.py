@@ -5,8 +5,9 @@ kernel by kernel. A graph is recorded once for each task and batch size, and rep
 inputs that always lie at the same addresses. Nothing about the results changes.
 """
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -41,14 +42,20 @@ _CAPTURABLE = {
 something in Python, which a graph would not do again."""
 
 
-def cuda_graph(work: Callable[[], T]) -> Callable[[], T]:
-    """Records ``work`` without running it; what is returned runs it.
+class CaptureError(RuntimeError):
+    """A function does what no graph can hold: it waits for the GPU, for example."""
+
+
+def cuda_graph(work: Callable[[], T], stream: torch.cuda.Stream) -> Callable[[], T]:
+    """Records ``work`` on ``stream`` without running it; what is returned runs it.
 
     Raises:
         RuntimeError: ``work`` waits for the GPU, or does what no graph can hold.
     """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Graphs are of the current device; and torch.cuda.graph leaves its stream current
+    # where a recording fails.
+    with torch.cuda.stream(stream), torch.cuda.graph(graph, stream=stream):
         outputs = work()
 
     def replay() -> T:
@@ -78,7 +85,9 @@ class CapturedCall(Generic[T]):
             device: A GPU, or the CPU, which calls the function each time.
         """
         self._function = function
-        self._device = device
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._warm_ups_left = WARM_UPS
         self._inputs: tuple[Tensor, ...] = ()
         self._replay: Callable[[], T] | None = None
@@ -87,36 +96,47 @@ class CapturedCall(Generic[T]):
         """What the function returns for ``inputs``.
 
         Raises:
-            RuntimeError: The function cannot be recorded; it was not run.
+            CaptureError: The function cannot be recorded; it was not run.
         """
         if self._warm_ups_left:
             self._warm_ups_left -= 1
-            return self._beside(lambda: self._function(*inputs))
+            with self._aside():
+                return self._function(*inputs)
         if self._replay is None:
             self._inputs = tuple(torch.empty_like(x) for x in inputs)
-            record = cuda_graph if self._device.type == "cuda" else directly
-            self._replay = record(lambda: self._function(*self._inputs))
+            self._replay = self._recorded(lambda: self._function(*self._inputs))
         for place, value in zip(self._inputs, inputs, strict=True):
             place.copy_(value, non_blocking=True)
         return self._replay()
 
-    def _beside(self, work: Callable[[], T]) -> T:
-        """Runs ``work`` on a stream of its own, as what is recorded later will be."""
-        if self._device.type != "cuda":
-            return work()
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        current = torch.cuda.current_stream()
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            result = work()
-        current.wait_stream(stream)
-        return result
+    def _recorded(self, work: Callable[[], T]) -> Callable[[], T]:
+        try:
+            if self._stream is None:
+                return directly(work)
+            return cuda_graph(work, self._stream)
+        except RuntimeError as error:
+            raise CaptureError(str(error)) from error
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """What is done in it runs on a stream of its own, as the recording will."""
+        if self._stream is None:
+            yield
+            return
+        current = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream), warnings.catch_warnings():
+            # An optimiser that is ready to be recorded complains of not being so yet.
+            warnings.filterwarnings("ignore", ".*capturable=True.*")
+            yield
+        current.wait_stream(self._stream)
 
 
 class CapturedLearner:
     """A learner whose updates and predictions are recorded and replayed.
 
-    What cannot be recorded is done by the learner itself, and said once.
+    What cannot be recorded is done by the learner itself, and said once. Recorded are
+    constant learning rates only: they are written into a graph as numbers.
     """
 
     def __init__(
@@ -137,6 +157,7 @@ class CapturedLearner:
         self._device = device
         self._steps: dict[object, CapturedCall[dict[str, Tensor]]] = {}
         self._predictions: dict[object, CapturedCall[Tensor]] = {}
+        self._rates: list[object] = []
         self._is_capturing = capture
         if capture and (reason := why_not_captured(learner.method)):
             self._refuse(reason)
@@ -158,15 +179,17 @@ class CapturedLearner:
         """
         if not self._is_capturing:
             return self._learner.step(batch, task)
-        size = len(batch.task)
-        # Learning rates are written into a graph as numbers.
-        rates = tuple(g["lr"] for g in self._learner.optimizer.param_groups)
-        key = (task, size, rates)
+        if not self._steps:
+            self._prepare_optimizer()
+        if self._rates != self._learning_rates():
+            self._refuse("the learning rate changes")
+            return self._learner.step(batch, task)
+        key = (task, len(batch.task))
         if key not in self._steps:
             self._steps[key] = CapturedCall(partial(self._step, task), self._device)
         try:
             return self._steps[key](*batch[:-1])
-        except RuntimeError as error:
+        except CaptureError as error:
             self._refuse(str(error))
             return self._learner.step(batch, task)
 
@@ -187,7 +210,7 @@ class CapturedLearner:
             )
         try:
             return self._predictions[key](inputs)
-        except RuntimeError as error:
+        except CaptureError as error:
             self._refuse(str(error))
             return self._learner.predict(inputs, labels.to(self._device))
 
@@ -214,6 +237,22 @@ class CapturedLearner:
             _constant(task, len(actions)),
         )
         return self._learner.step(batch, task)
+
+    def _learning_rates(self) -> list[object]:
+        return [group["lr"] for group in self._learner.optimizer.param_groups]
+
+    def _prepare_optimizer(self) -> None:
+        """Notes the learning rates, and has counts of updates kept on the GPU."""
+        self._rates = self._learning_rates()
+        if self._device.type != "cuda":
+            return
+        optimizer = self._learner.optimizer
+        for group in optimizer.param_groups:
+            if "capturable" in group:
+                group["capturable"] = True
+        for state in optimizer.state.values():
+            if isinstance(state.get("step"), Tensor):
+                state["step"] = state["step"].to(self._device)
 
     def _refuse(self, reason: str) -> None:
         self._is_capturing = False

@@ -1,6 +1,7 @@
 """Where a replay memory keeps its frames: as they are, compressed, or on a GPU.
 
-All give back the same frames, so which of them is used does not change what is learnt.
+All give back the same frames, so which of them is used does not change what is learnt,
+as long as the budget has room for all memories.
 """
 
 import sys
@@ -235,9 +236,9 @@ class DeviceFrames(FrameStore):
     ) -> Shaped[Tensor, "B R ..."]:
         """Gathers some rows of each lane; zeros where not ``shown``."""
         places = on_device(lanes[:, None] * self._rows + rows, self._device)
-        mask = on_device(shown, self._device)
+        hidden = on_device(~shown, self._device)
         pixels = (1,) * len(self._frame_shape)
-        return self._frames[places] * mask.view(*rows.shape, *pixels)
+        return self._frames[places].masked_fill_(hidden.view(*rows.shape, *pixels), 0)
 
 
 FRAME_STORES: Mapping[str, type[FrameStore]] = {

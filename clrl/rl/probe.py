@@ -32,7 +32,10 @@ NOT_MEASURED = Probe(q_mean=None, q_abs_max=None, penalty_gradient_ratio=None)
 
 
 def probe(agent: ContinualDQN, *, has_penalty: bool) -> Probe:
-    """Measures the agent; neither its weights nor its random numbers change.
+    """Measures the agent; its weights do not change.
+
+    Nor do its random numbers, but for those of a penalty that draws from a memory
+    (``rma_learnt_embedding``).
 
     Args:
         agent: Whose current task is being learnt.

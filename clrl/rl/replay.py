@@ -129,7 +129,8 @@ class ReplayMemory:
         self._granted_content_bytes = 0
         if self._frames.is_reserved_at_once:
             self._rows = min(rows, budget.left_bytes // self._block_bytes(1))
-        self._grow()
+        if self._rows >= min(_GROWTH_ROWS, rows):
+            self._grow()
         if self._granted_rows == 0:
             raise MemoryBudgetError(
                 f"the replay memory of task {task} needs at least "

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
-from stable_baselines3.common.utils import get_device
 
 from clrl.checkpoint import restoring, write_checkpoint
 from clrl.config.games import AgentConfig, RunConfig
 from clrl.continual.precision import until_tried
+from clrl.device import device_of
 from clrl.errors import MemoryBudgetError
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.frames import default_frame_store
@@ -51,10 +51,10 @@ def make_agent(config: RunConfig, sequence: GameSequence) -> ContinualDQN:
             "hidden_dropout": config.network.hidden_dropout,
             "max_tasks": config.network.max_tasks,
             "channels_last": True,
-            **_optimizer(agent, get_device(config.device)),
+            **_optimizer(agent),
         },
         seed=config.seed,
-        device=config.device,
+        device=device_of(config.device),
         method=config.method,
         recogniser=config.recogniser,
         double_q=agent.double_q,
@@ -69,16 +69,12 @@ def make_agent(config: RunConfig, sequence: GameSequence) -> ContinualDQN:
     )
 
 
-def _optimizer(agent: AgentConfig, device: torch.device) -> dict[str, Any]:
+def _optimizer(agent: AgentConfig) -> dict[str, Any]:
     if agent.optimizer == "adam":
         return {
             "optimizer_class": torch.optim.Adam,
             # One pass over memory, which bounds it on a CPU; equal up to rounding.
-            "optimizer_kwargs": {
-                "eps": agent.optimizer_eps,
-                "fused": True,
-                "capturable": device.type == "cuda",
-            },
+            "optimizer_kwargs": {"eps": agent.optimizer_eps, "fused": True},
         }
     return {
         # Adds eps inside the root, as the DQN papers do; torch's own adds it outside.
@@ -137,7 +133,7 @@ def load(agent: ContinualDQN, directory: RunDirectory) -> None:
 
 def check_memory(config: RunConfig) -> None:
     """Raises MemoryBudgetError if a replay memory for each game would not fit."""
-    size, device = config.sequence.frame_size, get_device(config.device)
+    size, device = config.sequence.frame_size, device_of(config.device)
     chosen = config.agent.replay_frames
     frames = default_frame_store(device) if chosen == "auto" else chosen
     each = required_bytes(

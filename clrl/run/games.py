@@ -14,6 +14,7 @@ from clrl import allocator
 from clrl.config import config_file
 from clrl.config.games import RunConfig
 from clrl.continual.precision import try_precisions
+from clrl.device import device_name, device_of
 from clrl.errors import ClrlError, DivergenceError
 from clrl.guards import Guards, standard_guards
 from clrl.progress import Listener
@@ -36,8 +37,9 @@ _TRIAL_BATCHES = 4
 
 
 def check(config: RunConfig) -> None:
-    """Raises ConfigError if a game is unknown."""
+    """Raises ConfigError if a game is unknown, or the device not here."""
     check_specs(config.games)
+    device_of(config.device)
 
 
 def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> None:
@@ -60,6 +62,7 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
         protocol=str(protocol),
         rom_md5s=rom_md5s(config),
         command=sys.argv,
+        device=device_name(device_of(config.device)),
         precision=config.agent.precision,
         threads=torch.get_num_threads(),
     )
@@ -125,7 +128,9 @@ def with_threads(config: RunConfig, listener: Listener) -> RunConfig:
     if config.threads == "auto":
         with throwaway_agent(config) as (agent, batches):
             threads = fastest_threads(
-                lambda: agent.learner.step(batches[0], agent.task), listener.message
+                # A number is there only when a GPU is done.
+                lambda: float(agent.learner.step(batches[0], agent.task)["loss"]),
+                listener.message,
             )
         config = dataclasses.replace(config, threads=threads)
     if isinstance(config.threads, int):
@@ -137,10 +142,20 @@ def with_threads(config: RunConfig, listener: Listener) -> RunConfig:
 def throwaway_agent(
     config: RunConfig,
 ) -> Iterator[tuple[ContinualDQN, list[ReplayBatch]]]:
-    """An agent that has played a little at random, and minibatches of its memory."""
+    """An agent that has played a little at random, and minibatches of its memory.
+
+    That memory is small and on the host, as the one of the run comes beside it.
+    """
     with closing(make_sequence(config)) as sequence:
-        agent = make_agent(config, sequence)
-        agent.learn(_TRIAL_VECTOR_STEPS * sequence.num_envs)
+        steps = _TRIAL_VECTOR_STEPS * sequence.num_envs
+        small = dataclasses.replace(
+            config.agent,
+            buffer_size=min(2 * steps, config.agent.buffer_size),
+            replay_frames="raw",
+            capture=False,
+        )
+        agent = make_agent(dataclasses.replace(config, agent=small), sequence)
+        agent.learn(steps)
         fullest = max(agent.memories.tasks, key=lambda c: agent.memories[c].added)
         rng = np.random.default_rng(config.seed)
         batches = [

@@ -16,8 +16,10 @@ from clrl.config.supervised import SupervisedRunConfig, TrainingConfig
 from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import Domain
 from clrl.continual.precision import PRECISIONS, try_precisions, until_tried
+from clrl.device import device_name, device_of
 from clrl.errors import ClrlError, ConfigError, DivergenceError
 from clrl.progress import Listener
+from clrl.recognition.recognisers import OracleRecogniser
 from clrl.records import Evaluation, Labelling, RecordWriter, Relabelled
 from clrl.relabelling import recorded_true_labels
 from clrl.run_directory import RunDirectory
@@ -35,13 +37,14 @@ from clrl.supervised.stream import (
 )
 from clrl.supervised.train import Memories, Trainer
 from clrl.threads import fastest_threads
+from clrl.types import TaskId
 
 _TRIAL_BATCHES = 4
 
 
 def check(config: SupervisedRunConfig) -> None:
-    """Nothing: what can be checked before the data are read, the config has checked."""
-    del config
+    """Raises ConfigError if the device is not here; the config has checked the rest."""
+    device_of(config.device)
 
 
 def train(
@@ -68,6 +71,7 @@ def train(
         directory.write_provenance(
             protocol=config.rules,
             command=sys.argv,
+            device=device_name(device_of(config.device)),
             data_md5s=stream.dataset.md5s,
             precision=config.training.precision,
             threads=torch.get_num_threads(),
@@ -151,7 +155,7 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
     """
     if isinstance(config.threads, int):
         torch.set_num_threads(config.threads)
-    device = _device(config.device)
+    device = device_of(config.device)
     dataset = load_dataset(config).to(device)
     stopping: Stopping = AllPasses()
     if config.training.patience_passes is not None:
@@ -295,7 +299,7 @@ def with_precision(
     trial = try_precisions(
         trainer.network,
         lambda dtype: CrossEntropy(precision=dtype),
-        [ExampleBatch.of(examples, trainer.task) for examples, *_ in arrivals],
+        [ExampleBatch.of(examples, _first_label(trainer)) for examples, *_ in arrivals],
     )
     listener.message(str(trial))
     chosen = dataclasses.replace(config.training, precision=trial.precision)
@@ -310,11 +314,20 @@ def with_threads(
         return config
     trainer = make_trainer(config)
     examples, *_ = next(iter(trainer.stream.batches(0)))
-    batch = ExampleBatch.of(examples, trainer.task)
+    task = _first_label(trainer)
+    batch = ExampleBatch.of(examples, task)
     threads = fastest_threads(
-        lambda: trainer.learner.step(batch, trainer.task), listener.message
+        # A number is there only when a GPU is done.
+        lambda: float(trainer.learner.step(batch, task)["loss"]),
+        listener.message,
     )
     return dataclasses.replace(config, threads=threads)
+
+
+def _first_label(trainer: Trainer) -> TaskId:
+    """What the first batch will be labelled: the truth, where the learner is told."""
+    is_told = isinstance(trainer.recogniser_config, OracleRecogniser)
+    return trainer.stream.visits[0] if is_told else trainer.task
 
 
 def save(trainer: Trainer, directory: RunDirectory) -> None:
@@ -336,12 +349,6 @@ def load(trainer: Trainer, directory: RunDirectory) -> None:
     with restoring(directory.checkpoint) as parts:
         trainer.network.load_state_dict(parts["network"])
         trainer.load_state_dict(parts["continual"])
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def _optimizer(training: TrainingConfig, network: MLP) -> torch.optim.Optimizer:

@@ -10,17 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from clrl.continual.network import ContinualNetwork
+from clrl.continual.network import MASKED, ContinualNetwork
 from clrl.continual.task_layers import TaskLayers, applied
 from clrl.errors import ConfigError
 from clrl.types import NO_TASK, TaskId
-
-MASKED = -1e4
-"""The logit of a class that may not be answered: its probability is exactly 0.
-
-Finite, because an infinite one would turn 0 times its logarithm into NaN.
-"""
-
 
 Initialisation: TypeAlias = Literal["fan_in", "xavier"]
 """How weights begin; ``initialise`` says what each name means."""

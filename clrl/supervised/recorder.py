@@ -48,6 +48,7 @@ class Recorder:
         self._record_updates = record_updates
         self._means = RunningMeans()
         self._visit = 0
+        self._label: TaskId = 0
         self._next_record = record_updates
         self._also_under = also_under
         self._true_labels = TrueLabels()
@@ -90,6 +91,7 @@ class Recorder:
     def updated(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
         """Gathers the update's numbers, and writes their means now and then."""
         self._means.add(metrics)
+        self._label = trainer.task
         if trainer.updates >= self._next_record:
             self._record_training(trainer)
         self._listener.status(
@@ -125,7 +127,8 @@ class Recorder:
                     agent_steps=trainer.examples,
                     visit=self._visit,
                     game=self._true_name(trainer),
-                    label=trainer.task,
+                    # Of the updates: a told learner may have changed over since.
+                    label=self._label,
                     loss=means["loss"],
                     penalty=means["penalty"],
                     gradient_norm=means["gradient_norm"],
@@ -136,7 +139,7 @@ class Recorder:
         self._plot(trainer, "train", means)
         recognition = {
             "true_task": float(trainer.stream.visits[self._visit]),
-            "label": float(trainer.task),
+            "label": float(self._label),
             "contexts": float(trainer.recogniser.contexts),
         }
         self._plot(trainer, "recognition", recognition)

@@ -231,7 +231,7 @@ class Trainer:
 
     def _update(self, examples: Examples, is_new: bool, observer: Observer) -> None:
         batch = ExampleBatch.of(examples, self.task)
-        if is_new:  # later passes bring nothing that the memory has not been offered
+        if is_new:  # later passes show what the visit has offered to the memory
             self._sample().add(batch)
         metrics = self.learner.step(batch, self.task)
         self.examples += len(examples.labels)

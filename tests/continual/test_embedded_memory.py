@@ -101,6 +101,26 @@ def test_a_run_that_was_saved_goes_on_to_the_same_bits() -> None:
         assert torch.equal(p, q)
 
 
+def test_what_a_task_owns_below_the_readout_goes_on_learning() -> None:
+    torch.manual_seed(0)
+    network = MLP((3,), 4, (6, 5), task_layers=TaskLayers(task_input=True), max_tasks=2)
+    learner = learner_of(network, LearntEmbeddingRMA().build(domain()), RATE)
+    learner.step(of_task(0, 0), 0)
+    learner.leave(0, [of_task(0, 0)])
+    before = {n: p.detach().clone() for n, p in network.named_parameters()}
+    for seed in range(3):
+        learner.step(of_task(1, seed), 1)
+    moved = {
+        name
+        for name, p in network.named_parameters()
+        if not torch.equal(p, before[name])
+    }
+    assert moved == {
+        *("layers.0.layers.1.weight", "layers.0.layers.1.bias"),
+        *("layers.2.weight", "layers.2.bias"),
+    }
+
+
 def test_a_network_without_an_embedding_is_refused_at_the_first_step() -> None:
     for network in (LinearNetwork(3, 4), MLP((3,), 4, ())):
         learner = learner_of(network, LearntEmbeddingRMA().build(domain()))

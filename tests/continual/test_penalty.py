@@ -9,11 +9,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from clrl.continual.anchors import Anchor, Anchors, OnlineAnchor, PerTaskAnchors
+from clrl.continual.methods import EWC, L2, SI, ModeIMM
 from clrl.continual.penalty import NoPenalty, QuadraticPenalty, sum_of_quadratics
+from clrl.continual.task_layers import TaskLayers
 from clrl.errors import ConfigError, DivergenceError
+from clrl.supervised.network import MLP
 from clrl.types import Parameters, TaskId
 
-from .toy import seeded
+from .toy import domain, learner_of, seeded, toy_batch
 
 SHAPES = {"weight": (3, 2), "bias": (3,), "gain": (2,)}
 
@@ -365,6 +368,26 @@ def test_importance_of_other_parameters_is_refused() -> None:
         penalty.consolidate(
             0, random_parameters(seeded(0)), {"weight": torch.ones(3, 2)}
         )
+
+
+def test_a_network_that_shares_nothing_is_refused_at_the_first_step() -> None:
+    owned = TaskLayers(task_input=True, task_hidden=True, task_head=True)
+    network = MLP((3,), 4, (5,), task_layers=owned, max_tasks=2)
+    batch = toy_batch((6, 3))._replace(task=torch.zeros(6, dtype=torch.long))
+    for config in (L2(), EWC(), SI(), ModeIMM()):
+        learner = learner_of(network, config.build(domain()))
+        with pytest.raises(ConfigError, match="all belong to single tasks"):
+            learner.step(batch, 0)
+
+
+def test_a_sum_of_quadratics_is_where_the_anchors_are() -> None:
+    # A device that computes no numbers: who mixes it with the CPU is refused.
+    def anchor() -> Anchor:
+        return Anchor(*({"w": torch.ones(3, device="meta")} for _ in range(2)))
+
+    total = sum_of_quadratics([anchor(), anchor()])
+    for tensor in (total.root["w"], total.mean["w"], total.constant):
+        assert tensor.device == torch.device("meta")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -136,6 +136,19 @@ def test_a_store_gives_back_what_was_written_last(store: FrameStore) -> None:
             assert np.array_equal(read[b, r].numpy(), frame)
 
 
+@pytest.mark.parametrize("name", FRAME_STORES)
+def test_what_is_not_shown_is_zero_whatever_lies_there(name: str) -> None:
+    store = frame_store(name)(1, 7, FRAME, np.dtype(np.float32), torch.device("cpu"))
+    store.reserve(7)
+    lanes, rows = np.zeros(7, np.int64), np.arange(7)
+    store.write(lanes, rows, np.full((7, *FRAME), np.nan, np.float32))
+    store.write(lanes[:1], rows[:1], np.ones((1, *FRAME), np.float32))
+    shown = np.array([[True, False]])
+    frames = store.read(np.array([0]), np.array([[0, 1]]), shown)
+    assert torch.equal(frames[0, 0], torch.ones(FRAME))
+    assert torch.equal(frames[0, 1], torch.zeros(FRAME))
+
+
 def test_batches_may_be_written_to(store: FrameStore) -> None:
     lanes, rows = np.zeros(1, np.int64), np.zeros(1, np.int64)
     frame = np.full((1, *FRAME), 9, np.uint8)
@@ -229,11 +242,19 @@ def test_a_budget_that_is_used_up_is_said_with_both_numbers() -> None:
 
 def test_a_device_gives_what_its_budget_allows_at_once() -> None:
     raw = memory_of("raw")
-    budget = ReplayBudget(int(raw.bytes_per_transition) * 2 * 20)
-    memory = memory_of("device", budget=budget)
+    budget = ReplayBudget(int(raw.bytes_per_transition) * 2 * 280)
+    memory = memory_of("device", capacity=600, budget=budget)
     assert budget.left_bytes == 0
-    fill([memory], 50, Rules())
-    assert memory.size == 2 * 19
+    fill([memory], 400, Rules())
+    assert memory.size == 2 * 279
+
+
+@pytest.mark.parametrize("frames", FRAME_STORES)
+def test_a_task_that_could_remember_next_to_nothing_is_refused(frames: str) -> None:
+    raw = memory_of("raw")
+    budget = ReplayBudget(int(raw.bytes_per_transition) * 2 * 20)
+    with pytest.raises(MemoryBudgetError, match="raise the budget"):
+        fill([memory_of(frames, capacity=600, budget=budget)], 400, Rules())
 
 
 def test_a_device_that_is_full_is_refused_with_what_to_do(

@@ -78,7 +78,7 @@ def test_records_tell_what_happened_in_order(
     tests = [(e.stage, e.game) for e in recorded(first, records.Evaluation)]
     assert tests == [(stage, task) for stage in range(3) for task in TASKS]
     training = recorded(first, records.Train)
-    assert [t.agent_steps for t in training] == [visit, 2 * visit]
+    assert [(t.agent_steps, t.label) for t in training] == [(visit, 0), (2 * visit, 1)]
     assert training[0].penalty == 0.0
     assert training[1].penalty > 0.0
 
@@ -330,6 +330,9 @@ def test_an_importance_of_test_images_is_for_told_methods_that_need_no_labels() 
     changed(training=of_test, method=METHODS["mas"]())
     with pytest.raises(ConfigError, match=r"without labels.*mas_local"):
         changed(training=of_test, method=METHODS["er"]())
+    empirical = METHODS["ewc"](importance="log_likelihood_empirical")  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match="labels come from the model"):
+        changed(training=of_test, method=empirical)
     with pytest.raises(ConfigError, match="not told; use the oracle"):
         changed(
             training=of_test, method=METHODS["mas"](), recogniser=OneTaskRecogniser()

@@ -1,10 +1,12 @@
 import math
+from operator import attrgetter
 
 import pytest
 import torch
 from torch import nn
 
 from clrl.continual.importance import LogLikelihood, exact, mean_over_examples
+from clrl.continual.sensitivity import LocalSensitivity
 from clrl.continual.task_layers import LayerPerTask
 from clrl.errors import ConfigError
 from clrl.supervised.network import MLP, ClassMask
@@ -115,13 +117,36 @@ def test_a_fisher_under_a_mask_is_that_of_the_allowed_classes_alone() -> None:
         statistic = LogLikelihood(exact)
         return mean_over_examples(of, [first_task], statistic, torch.square, generator)
 
+    assert_zero_beyond(fisher(net), fisher(of_first_task(net)))
+
+
+def test_a_local_sensitivity_under_a_mask_is_that_of_the_allowed_classes_alone() -> (
+    None
+):
+    net = network(mask=ClassMask(ALLOWED))
+    first_task = batch(torch.zeros(12, dtype=torch.long))
+
+    def local(of: MLP) -> dict[str, torch.Tensor]:
+        inputs = attrgetter("inputs")
+        return LocalSensitivity(inputs=inputs, max_batches=1)(of, [first_task])
+
+    assert_zero_beyond(local(net), local(of_first_task(net)))
+
+
+def of_first_task(net: MLP) -> MLP:
+    """A network that has only the first two outputs of ``net``."""
     small = MLP((6, 6), 2, (8, 7))
     layers = zip(linear_layers(small.layers), linear_layers(net.layers), strict=True)
     for ours, theirs in layers:
         rows = len(ours.weight)
         ours.weight.data = theirs.weight.data[:rows]
         ours.bias.data = theirs.bias.data[:rows]
-    masked, expected = fisher(net), fisher(small)
+    return small
+
+
+def assert_zero_beyond(
+    masked: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
+) -> None:
     for name, value in expected.items():
         rows = value.shape[0]
         torch.testing.assert_close(masked[name][:rows], value)

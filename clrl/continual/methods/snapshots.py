@@ -43,7 +43,8 @@ class MeanIMM(MethodConfig):
 
     transfer_strength: float = 0.0
     """Weight of the pull to the merged solution while a task is learnt (with its 1/2);
-    0 is weight transfer alone, more is the paper's L2 transfer."""
+    0 is like the paper's weight transfer, more like its L2 transfer, which start from
+    and pull to the solution before merging."""
 
     def build(self, domain: Domain[B]) -> Method[B]:
         """Merging with importance 1, and an L2 penalty about the result."""
