@@ -41,6 +41,13 @@ class ReplayBatch(NamedTuple):
     task: Int64[Tensor, "B"]
 
 
+def example_bytes(observation_shape: tuple[int, ...], itemsize: int) -> int:
+    """What one transition of a ``ReplayBatch`` takes, both its observations whole."""
+    action, reward, terminated, task = 8, 4, 1, 8
+    observations = 2 * itemsize * int(np.prod(observation_shape))
+    return observations + action + reward + terminated + task
+
+
 class ReplayMemory:
     """The transitions of one task; the oldest are overwritten first.
 

@@ -16,6 +16,7 @@ from clrl.rl.dqn import ContinualDQN
 from clrl.rl.frames import default_frame_store
 from clrl.rl.game_sequence import GameSequence
 from clrl.rl.policy import ContinualDQNPolicy
+from clrl.rl.replay import example_bytes
 from clrl.rl.replay_budget import available_bytes, required_bytes
 from clrl.run.sequence import make_sequence
 from clrl.run_directory import RunDirectory
@@ -132,8 +133,14 @@ def load(agent: ContinualDQN, directory: RunDirectory) -> None:
 
 
 def check_memory(config: RunConfig) -> None:
-    """Raises MemoryBudgetError if a replay memory for each game would not fit."""
+    """Checks that the replay memory, and what the method keeps, of each game fit.
+
+    Raises:
+        MemoryBudgetError: They would not.
+    """
     size, device = config.sequence.frame_size, device_of(config.device)
+    transition_bytes = example_bytes((N_STACK, size, size), 1)
+    config.method.check_memory(len(config.games), transition_bytes)
     chosen = config.agent.replay_frames
     frames = default_frame_store(device) if chosen == "auto" else chosen
     each = required_bytes(

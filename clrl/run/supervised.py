@@ -24,7 +24,7 @@ from clrl.records import Evaluation, Labelling, RecordWriter, Relabelled
 from clrl.relabelling import recorded_true_labels
 from clrl.run_directory import RunDirectory
 from clrl.seeding import stream_number
-from clrl.supervised.data import DATASETS, Dataset
+from clrl.supervised.data import DATASETS, Dataset, Examples
 from clrl.supervised.network import MLP, ClassMask
 from clrl.supervised.objective import STATISTICS, CrossEntropy
 from clrl.supervised.recorder import Recorder, describe, evaluations
@@ -152,6 +152,7 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
     Raises:
         DataError: A file of the data set is missing, altered, or cannot be fetched.
         ConfigError: The data set cannot be divided as the config asks.
+        MemoryBudgetError: What the method keeps of all tasks would not fit.
     """
     if isinstance(config.threads, int):
         torch.set_num_threads(config.threads)
@@ -163,6 +164,8 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
         dataset = dataclasses.replace(validation.dataset, test=dataset.test)
         stopping = EarlyStopping(validation, config.training.patience_passes)
     stream = make_stream(config, dataset)
+    one = ExampleBatch.of(Examples(*(x[:1] for x in stream.test(0))), 0)
+    config.method.check_memory(len(stream.tasks), sum(x.nbytes for x in one))
     return Trainer(
         stream=stream,
         learner=make_learner(config, stream, device),

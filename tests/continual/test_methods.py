@@ -8,6 +8,7 @@ from torch import Tensor
 from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import (
     EWC,
+    GEM,
     L2,
     METHODS,
     ExperienceReplay,
@@ -17,7 +18,7 @@ from clrl.continual.methods import (
     PublishedRMA,
 )
 from clrl.continual.network import ContinualNetwork
-from clrl.errors import ConfigError
+from clrl.errors import ConfigError, MemoryBudgetError
 
 from .toy import (
     HiddenLayer,
@@ -154,6 +155,18 @@ def test_one_memory_smaller_than_the_tasks_is_refused(
     ):
         config(examples=19).check_tasks(20)
     EWC().check_tasks(10**6)
+
+
+def test_memories_that_cannot_hold_all_tasks_are_refused_before_any_work() -> None:
+    gem = GEM(examples_per_task=256, memory_gib=1.0)
+    gem.check_memory(4, 2**20)
+    with pytest.raises(
+        MemoryBudgetError, match=r"1\.25 GiB \(5 tasks of 256 examples of 1,048,576"
+    ):
+        gem.check_memory(5, 2**20)
+    with pytest.raises(MemoryBudgetError, match="2,000 examples of 1,048,576 bytes"):
+        ExperienceReplay(examples=2_000).check_memory(5, 2**20)
+    EWC().check_memory(10**6, 2**20)
 
 
 def test_own_task_active_reaches_the_penalty() -> None:

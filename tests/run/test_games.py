@@ -20,7 +20,7 @@ from clrl.config.games import (
     RunConfig,
     SequenceConfig,
 )
-from clrl.continual.methods import EWC
+from clrl.continual.methods import EWC, GEM
 from clrl.errors import CheckpointError, DivergenceError, MemoryBudgetError
 from clrl.progress import Listener, SilentListener
 from clrl.recognition.recognisers import (
@@ -28,6 +28,8 @@ from clrl.recognition.recognisers import (
     OneTaskRecogniser,
     OracleRecogniser,
 )
+from clrl.rl.replay import ReplayMemory, example_bytes
+from clrl.rl.replay_budget import ReplayBudget
 from clrl.run import games as run
 from clrl.run.agent import check_memory
 from clrl.run.sequence import make_visits
@@ -417,6 +419,33 @@ def test_a_sequence_that_does_not_fit_into_memory_is_refused_before_it_starts(
     with pytest.raises(MemoryBudgetError, match=r"2 games of [\d,]+ transitions"):
         run.train(config, directory, SilentListener())
     assert list(directory.path.iterdir()) == [directory.config]
+
+
+def test_what_a_method_keeps_of_each_game_must_fit_before_any_work() -> None:
+    size = TINY.sequence.frame_size
+    stacks = np.zeros((1, 4, size, size), np.uint8)
+    memory = ReplayMemory(
+        40,
+        stacks[0].shape,
+        stacks.dtype,
+        task=0,
+        num_envs=1,
+        budget=ReplayBudget(2**20),
+        n_stack=4,
+    )
+    action, reward, no = np.zeros(1, int), np.zeros(1, np.float32), np.zeros(1, bool)
+    memory.add(stacks, action, reward, stacks, no, no)
+    batch = memory.sample(1, np.random.default_rng(0))
+    each = sum(column.nbytes for column in batch)
+    assert each == example_bytes(stacks[0].shape, 1)
+    for share, fits in ((1.001, True), (0.999, False)):
+        gib = share * 2 * 256 * each / 2**30
+        config = changed(method=GEM(memory_gib=gib))
+        if fits:
+            check_memory(config)
+        else:
+            with pytest.raises(MemoryBudgetError, match="2 tasks of 256 examples"):
+                check_memory(config)
 
 
 def test_a_memory_that_just_fits_is_allowed() -> None:

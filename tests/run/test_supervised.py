@@ -15,7 +15,13 @@ from clrl.checkpoint import read_checkpoint
 from clrl.config.config_file import describe
 from clrl.config.supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
 from clrl.continual.methods import EWC, METHODS
-from clrl.errors import CheckpointError, ConfigError, DataError, DivergenceError
+from clrl.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DivergenceError,
+    MemoryBudgetError,
+)
 from clrl.progress import SilentListener
 from clrl.recognition.image_recognisers import FlatImageRecogniser
 from clrl.recognition.recognisers import (
@@ -323,6 +329,16 @@ def test_too_few_layers_for_the_tasks_are_refused_before_any_work() -> None:
 def test_a_memory_smaller_than_the_tasks_is_refused_before_any_work() -> None:
     with pytest.raises(ConfigError, match="at least 2, an example of each task, got 1"):
         changed(method=METHODS["er"](examples=1))  # type: ignore[call-arg]
+
+
+def test_memories_that_cannot_hold_all_tasks_are_refused_before_any_work(
+    tmp_path: Path,
+) -> None:
+    config = changed(method=METHODS["gem"](memory_gib=1e-5))  # type: ignore[call-arg]
+    directory = new_directory(tmp_path, config)
+    with pytest.raises(MemoryBudgetError, match="2 tasks of 256 examples of 80 bytes"):
+        run_supervised.train(config, directory, SilentListener())
+    assert list(directory.path.iterdir()) == [directory.config]
 
 
 def test_an_importance_of_test_images_is_for_told_methods_that_need_no_labels() -> None:

@@ -126,6 +126,18 @@ class MethodConfig(abc.ABC):
         """
         del tasks
 
+    def check_memory(self, tasks: int, example_bytes: int) -> None:
+        """Checks that what is kept of so many tasks fits; by default nothing is.
+
+        Args:
+            tasks: Their number.
+            example_bytes: Of one example.
+
+        Raises:
+            MemoryBudgetError: If it does not.
+        """
+        del tasks, example_bytes
+
     @abc.abstractmethod
     def build(self, domain: Domain[B]) -> Method[B]:
         """The method for ``domain``, fresh.

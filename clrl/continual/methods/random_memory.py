@@ -103,6 +103,10 @@ class LearntEmbeddingRMA(KeepsOfEachTask):
     examples_per_task: int = 1_000
     """Examples of each task whose embeddings are kept (1 or more); as in PerTaskRMA."""
 
+    def check_memory(self, tasks: int, example_bytes: int) -> None:
+        """Nothing: embeddings are kept, whose size is the network's."""
+        del tasks, example_bytes
+
     def build(self, domain: Domain[B]) -> Method[B]:
         """A penalty that rehearses embeddings, and an embedding that is held."""
         memories = self.memories(domain, latest)
