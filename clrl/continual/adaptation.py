@@ -15,7 +15,7 @@ from torch.func import functional_call, grad, vmap
 from clrl.continual.memories import ExampleMemories
 from clrl.continual.memory import columns_of, concatenated
 from clrl.continual.network import ContinualNetwork, eval_mode
-from clrl.continual.prediction import Loss
+from clrl.continual.objective import Objective
 from clrl.errors import ConfigError
 from clrl.types import B, Parameters
 
@@ -101,7 +101,7 @@ class MemoryBasedAdaptation(Generic[B]):
     def __call__(
         self,
         network: ContinualNetwork,
-        loss: Loss,
+        loss: Objective[Any],
         inputs: Tensor,
         task: Int64[Tensor, "B"],
     ) -> Float[Tensor, "B A"]:
@@ -130,7 +130,7 @@ class MemoryBasedAdaptation(Generic[B]):
     def _adapted(
         self,
         network: ContinualNetwork,
-        loss: Loss,
+        loss: Objective[Any],
         batch: Callable[..., B],
         columns: Mapping[str, Shaped[Tensor, "B K ..."]],
         weights: Float[Tensor, "B K"],
@@ -212,7 +212,7 @@ def _count(network: nn.Module) -> int:
 class _WeightedLoss(nn.Module):
     """The loss as a module, so that it can be called with other parameters."""
 
-    def __init__(self, network: ContinualNetwork, loss: Loss) -> None:
+    def __init__(self, network: ContinualNetwork, loss: Objective[Any]) -> None:
         super().__init__()
         self.network = network
         self.loss = loss

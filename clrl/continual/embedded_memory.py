@@ -15,7 +15,7 @@ from clrl.continual.consolidation import OnlyWhenLeft
 from clrl.continual.memories import TaskMemories
 from clrl.continual.memory import columns_of
 from clrl.continual.network import ContinualNetwork, eval_mode
-from clrl.continual.prediction import Loss
+from clrl.continual.objective import Objective
 from clrl.continual.state import Stateless
 from clrl.errors import ConfigError
 from clrl.types import B, Parameters, TaskId
@@ -62,7 +62,7 @@ class EmbeddedMemory(Generic[B]):
         memories: TaskMemories[B],
         *,
         inputs: Callable[[B], Tensor],
-        objective: Loss,
+        objective: Objective[B],
     ) -> None:
         self._memories = memories
         self._inputs = inputs

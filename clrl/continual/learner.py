@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Generic, Protocol, runtime_checkable
+from typing import Generic
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,22 +13,12 @@ from clrl.continual.batch_gradients import batch_gradients
 from clrl.continual.consolidation import Consolidation, NoConsolidation
 from clrl.continual.constraint import GradientConstraint, NoConstraint
 from clrl.continual.network import ContinualNetwork
+from clrl.continual.objective import Objective
 from clrl.continual.penalty import NoPenalty, Penalty
 from clrl.continual.prediction import ForwardPass, Prediction
 from clrl.continual.rehearsal import NoRehearsal, Rehearsal
 from clrl.continual.state import Stateful, join_states, split_state
-from clrl.types import B, B_contra, Parameters, TaskId
-
-
-@runtime_checkable
-class Objective(Protocol[B_contra]):
-    """A domain: the loss of each example."""
-
-    def __call__(
-        self, network: ContinualNetwork, batch: B_contra
-    ) -> Float[Tensor, "B"]:
-        """One loss for each example of ``batch``; the step minimises their mean."""
-        ...
+from clrl.types import B, Parameters, TaskId
 
 
 @dataclass(frozen=True, kw_only=True)

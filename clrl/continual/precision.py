@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from clrl.continual.learner import Objective
 from clrl.continual.network import ContinualNetwork
+from clrl.continual.objective import Objective
 from clrl.types import B
 
 PRECISIONS: Mapping[str, torch.dtype] = {

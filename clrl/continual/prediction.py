@@ -1,15 +1,12 @@
 """What happens at test time."""
 
-from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from clrl.continual.network import ContinualNetwork
-
-Loss: TypeAlias = Callable[[ContinualNetwork, Any], Tensor]
-"""The loss of each example of a batch [B], as an ``Objective`` computes it."""
+from clrl.continual.objective import Objective
 
 
 @runtime_checkable
@@ -19,7 +16,7 @@ class Prediction(Protocol):
     def __call__(
         self,
         network: ContinualNetwork,
-        loss: Loss,
+        loss: Objective[Any],
         inputs: Tensor,
         task: Int64[Tensor, "B"],
     ) -> Float[Tensor, "B A"]:

@@ -16,9 +16,10 @@ from clrl.continual.importance import (
     exact,
     sampled,
 )
-from clrl.continual.learner import ContinualLearner, Method, Objective
+from clrl.continual.learner import ContinualLearner, Method
 from clrl.continual.methods import Domain
 from clrl.continual.network import ContinualNetwork, TaskOwned
+from clrl.continual.objective import Objective
 from clrl.continual.precision import arithmetic
 from clrl.types import Parameters
 

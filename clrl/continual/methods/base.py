@@ -16,9 +16,10 @@ from clrl.continual.importance import (
     Statistic,
     UnitMean,
 )
-from clrl.continual.learner import Method, Objective
+from clrl.continual.learner import Method
 from clrl.continual.memories import ExampleMemories
 from clrl.continual.memory import Retention
+from clrl.continual.objective import Objective
 from clrl.errors import ConfigError, unknown_name
 from clrl.types import B
 
