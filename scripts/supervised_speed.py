@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from method_costs import leave_tasks
 from turns import Measurement, alternate, ratio, repeat
 
@@ -32,6 +33,7 @@ HIDDEN = (100, 100)
 CLASSES = 10
 IMAGE = (28, 28)
 _DPI = 160
+_MILLISECONDS = (1, 2, 5, 10, 20, 50)
 
 
 def supervised_measurements(
@@ -155,6 +157,8 @@ def draw_step_costs(results: Mapping[str, Measurement]) -> Figure:
         yscale="log",
         xticks=TASKS,
     )
+    axes.set_yticks(_MILLISECONDS, [str(value) for value in _MILLISECONDS])
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return figure
