@@ -164,7 +164,7 @@ def make_trainer(config: SupervisedRunConfig) -> Trainer:
         dataset = dataclasses.replace(validation.dataset, test=dataset.test)
         stopping = EarlyStopping(validation, config.training.patience_passes)
     stream = make_stream(config, dataset)
-    one = ExampleBatch.of(Examples(*(x[:1] for x in stream.test(0))), 0)
+    one = ExampleBatch.of(Examples(*(x[:1] for x in dataset.train)), 0)
     config.method.check_memory(len(stream.tasks), sum(x.nbytes for x in one))
     return Trainer(
         stream=stream,
