@@ -39,6 +39,11 @@ UNSCORED = "#EEEEEE"
 INK = "#222222"
 FEW_EPISODES = 30
 
+# In inches; games share the height and width that eight have, down to a legible least.
+_COLUMN, _LEAST_COLUMN, _COLUMNS = 0.95, 0.55, 7.6
+_PANEL, _LEAST_PANEL, _PANELS, _STRIPS = 1.2, 0.55, 9.6, 0.42
+_UPRIGHT_COLUMN = 0.7  # names of narrower ones are turned
+
 
 def save_picture(history: History, summary: Summary, path: Path) -> None:
     """Draws a run and writes the picture as PNG.
@@ -54,15 +59,20 @@ def save_picture(history: History, summary: Summary, path: Path) -> None:
 def draw(history: History, summary: Summary) -> Figure:
     """The picture."""
     n_games, n_stages = len(summary.tasks), len(summary.stages)
-    height = max(4.5, 1.2 * n_games + 1.6, 0.42 * n_stages + 2.0)
-    matrix_width = max(4.0, 0.95 * n_games + 1.6)
+    panel = min(_PANEL, max(_LEAST_PANEL, _PANELS / n_games))
+    height = max(4.5, panel * n_games + _STRIPS + 1.2, 0.42 * n_stages + 2.0)
+    matrix_width = _matrix_width(n_games)
     figure = Figure(figsize=(matrix_width + 8.0, height), dpi=120, layout="constrained")
     grid = GridSpec(1, 2, figure, width_ratios=(matrix_width, 8.0))
     figure.suptitle(title(summary), fontsize=11, color=INK)
     _draw_matrix(figure.add_subplot(grid[0]), summary)
 
     right = GridSpecFromSubplotSpec(
-        n_games + 1, 1, grid[1], height_ratios=[*[1.0] * n_games, 0.35], hspace=0.08
+        n_games + 1,
+        1,
+        grid[1],
+        height_ratios=[*[panel] * n_games, _STRIPS],
+        hspace=0.08,
     )
     strips = figure.add_subplot(right[n_games])
     _draw_strips(strips, history, summary)
@@ -77,8 +87,10 @@ def draw(history: History, summary: Summary) -> Figure:
 
 def draw_matrix(summary: Summary) -> Figure:
     """The transfer matrix alone."""
-    n_games, n_stages = len(summary.tasks), len(summary.stages)
-    size = (max(4.0, 0.95 * n_games + 1.6), max(3.0, 0.42 * n_stages + 1.2))
+    size = (
+        _matrix_width(len(summary.tasks)),
+        max(3.0, 0.42 * len(summary.stages) + 1.2),
+    )
     figure = Figure(figsize=size, dpi=120, layout="constrained")
     _draw_matrix(figure.add_subplot(), summary)
     return figure
@@ -114,6 +126,14 @@ def colour_of(game: str, summary: Summary) -> str:
     return COLOURS[summary.tasks.index(game) % len(COLOURS)]
 
 
+def _column(n_games: int) -> float:
+    return min(_COLUMN, max(_LEAST_COLUMN, _COLUMNS / n_games))
+
+
+def _matrix_width(n_games: int) -> float:
+    return max(4.0, _column(n_games) * n_games + 1.6)
+
+
 def _draw_matrix(axes: Axes, summary: Summary) -> None:
     is_accuracy = summary.measure == "accuracy"
     normalised = np.array(comparable_scores(summary), dtype=float)
@@ -134,8 +154,9 @@ def _draw_matrix(axes: Axes, summary: Summary) -> None:
         )
     for stage, visit in enumerate(summary.visits[: len(summary.stages) - 1], start=1):
         axes.add_patch(_outline(summary.tasks.index(visit.game), stage))
-    names = [game.replace("_", "\n") for game in summary.tasks]
-    axes.set_xticks(range(len(names)), names, fontsize=9)
+    upright = _column(len(summary.tasks)) >= _UPRIGHT_COLUMN
+    names = [game.replace("_", "\n" if upright else " ") for game in summary.tasks]
+    axes.set_xticks(range(len(names)), names, fontsize=9, rotation=0 if upright else 90)
     axes.set_yticks(range(len(summary.stages)), summary.stages, fontsize=9)
     for label, visit in zip(axes.get_yticklabels()[1:], summary.visits, strict=False):
         label.set_color(colour_of(visit.game, summary))

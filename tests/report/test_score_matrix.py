@@ -48,6 +48,19 @@ def test_a_picture_is_written_for_any_number_of_games(
     assert width > height > 300
 
 
+def test_twenty_games_share_little_more_room_than_eight() -> None:
+    many = tuple(f"game_{i}" for i in range(20))
+    pictures = []
+    for games in (many[:8], many):
+        history = history_of(synthetic_run(games, episodes_per_visit=5))
+        pictures.append(draw(history, summarise_history(history, description(games))))
+    few, all_of_them = (picture.get_size_inches().prod() for picture in pictures)
+    assert few < all_of_them < 2.5 * few
+    names = pictures[1].axes[0].get_xticklabels()
+    assert [name.get_text() for name in names] == [f"game {i}" for i in range(20)]
+    assert {name.get_rotation() for name in names} == {90}
+
+
 def test_a_run_that_stopped_before_its_first_visit_has_a_picture(
     tmp_path: Path,
 ) -> None:
