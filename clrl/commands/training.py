@@ -3,12 +3,14 @@
 import argparse
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from clrl.commands.console import line, listening, terminable
+from clrl.commands.imports import importing
 from clrl.commands.runner import runner_of
 from clrl.config.library import config_files, find_config
 from clrl.config.texts import texts_of_file
@@ -64,11 +66,14 @@ def train(out: Console, options: argparse.Namespace) -> int:
             "clrl train expects a config, got none; name a file or one of "
             f"{', '.join(config_files())}."
         )
-    from clrl.config import config_file
+    with importing():
+        from clrl.config import config_file
 
-    return _train_config(
-        out, config_file.read_config(find_config(options.config), options.overrides)
-    )
+        path = find_config(options.config)
+        config = config_file.read_config(path, options.overrides)
+        runner_of(config)  # imports it
+        import_module("torch._dynamo")  # else the first optimiser would
+    return _train_config(out, config)
 
 
 def _train_config(out: Console, config: "CommonConfig") -> int:

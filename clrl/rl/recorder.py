@@ -250,8 +250,9 @@ class Recorder(BaseCallback):
             also_under,
             true_labels,
         ):
-            self._write(record)
+            # First, as what the dashboard shows of it takes a second to draw.
             self._listener.message(f"stage {stage}: {describe(record)}")
+            self._write(record)
 
 
 def posterior_by_name(recogniser: TaskRecogniser) -> dict[str, float]:
