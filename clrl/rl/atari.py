@@ -207,4 +207,4 @@ class AtariGame:
     def close(self) -> None:
         """Ends the emulators' threads, which ale-py's own ``close`` leaves running."""
         self._env.close()
-        del self._env.ale
+        vars(self._env).pop("ale", None)  # it may be closed again

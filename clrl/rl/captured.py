@@ -180,7 +180,9 @@ class CapturedLearner:
         if not self._is_capturing:
             return self._learner.step(batch, task)
         if not self._steps:
-            self._prepare_optimizer()
+            self._rates = self._learning_rates()
+            if self._device.type == "cuda":
+                self._let_optimizer_be_recorded(True)
         if self._rates != self._learning_rates():
             self._refuse("the learning rate changes")
             return self._learner.step(batch, task)
@@ -218,6 +220,8 @@ class CapturedLearner:
         """Drops all recordings: the method has new anchors, or states were loaded."""
         self._steps.clear()
         self._predictions.clear()
+        if self._device.type != "cuda":  # though what was loaded may be from one
+            self._let_optimizer_be_recorded(False)
 
     def _step(  # noqa: PLR0917 - a batch's columns, in their order
         self,
@@ -241,17 +245,14 @@ class CapturedLearner:
     def _learning_rates(self) -> list[object]:
         return [group["lr"] for group in self._learner.optimizer.param_groups]
 
-    def _prepare_optimizer(self) -> None:
-        """Notes the learning rates, and has counts of updates kept on the GPU."""
-        self._rates = self._learning_rates()
-        if self._device.type != "cuda":
-            return
+    def _let_optimizer_be_recorded(self, capturable: bool) -> None:
+        """Whether counts of updates are kept, and looked at, on the GPU alone."""
         optimizer = self._learner.optimizer
         for group in optimizer.param_groups:
             if "capturable" in group:
-                group["capturable"] = True
+                group["capturable"] = capturable
         for state in optimizer.state.values():
-            if isinstance(state.get("step"), Tensor):
+            if capturable and isinstance(state.get("step"), Tensor):
                 state["step"] = state["step"].to(self._device)
 
     def _refuse(self, reason: str) -> None:

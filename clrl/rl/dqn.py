@@ -24,6 +24,7 @@ from clrl.continual.methods import Finetune, MethodConfig
 from clrl.errors import ConfigError, DivergenceError
 from clrl.metrics import Consolidated, RunningMeans
 from clrl.recognition.recognisers import OneTaskRecogniser, RecogniserConfig
+from clrl.rl.available_memory import available_bytes
 from clrl.rl.captured import CapturedLearner
 from clrl.rl.environment import (
     refuse_normalised_observations,
@@ -35,7 +36,7 @@ from clrl.rl.frames import default_frame_store, on_device
 from clrl.rl.learner import make_learner
 from clrl.rl.policy import ContinualDQNPolicy
 from clrl.rl.replay import ReplayMemories
-from clrl.rl.replay_budget import ReplayBudget, available_bytes
+from clrl.rl.replay_budget import ReplayBudget
 from clrl.rl.state import ContinualState
 from clrl.rl.transition import what_follows
 from clrl.rl.update_log import UpdateLog

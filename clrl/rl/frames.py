@@ -269,11 +269,11 @@ def on_device(
     array: Shaped[np.ndarray, "..."], device: torch.device
 ) -> Shaped[Tensor, "..."]:
     """``array`` as a tensor on ``device``; the caller does not wait for the copy."""
-    tensor = torch.from_numpy(array)
     if device.type == "cuda":
-        # Only from pinned memory does a copy go on by itself.
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+        # Only from pinned memory without gaps does a copy go on by itself.
+        gapless = torch.from_numpy(np.ascontiguousarray(array))
+        return gapless.pin_memory().to(device, non_blocking=True)
+    return torch.from_numpy(array).to(device)
 
 
 def _lz4_block() -> tuple[Callable[..., bytes], Callable[..., bytes]]:

@@ -16,6 +16,7 @@ MAX_ACTIONS = 256
 """An action is kept in one byte."""
 
 _GROWTH_ROWS = 256  # rows a lane asks its budget for at a time
+_ROUNDS = 5  # of draws, before all rows are looked at
 _FACTS_BYTES = 8  # of a row besides its frame: action, reward, two flags and age
 
 
@@ -321,14 +322,18 @@ class ReplayMemory:
         ends = np.cumsum(stored)
         if ends[-1] == 0:
             return self._draw_exactly(size, rng)
-        # Few rows are episode ends, so one round of spares is nearly always enough.
-        draws = rng.integers(ends[-1], size=size + size // 4 + 8)
-        lane = np.searchsorted(ends, draws, side="right")
-        row = draws - (ends - stored)[lane]
-        keep = self._is_complete(lane, row)
-        lane, row = lane[keep], row[keep]
-        if len(lane) >= size:
-            return lane[:size], row[:size]
+        # Few rows are episode ends: one round of spares is nearly always enough, but
+        # not where many compressed frames have been dropped.
+        lane, row = np.empty((2, 0), dtype=np.int64)
+        for _ in range(_ROUNDS):
+            draws = rng.integers(ends[-1], size=size + size // 4 + 8)
+            lanes = np.searchsorted(ends, draws, side="right")
+            rows = draws - (ends - stored)[lanes]
+            keep = self._is_complete(lanes, rows)
+            lane = np.concatenate([lane, lanes[keep]])
+            row = np.concatenate([row, rows[keep]])
+            if len(lane) >= size:
+                return lane[:size], row[:size]
         return self._draw_exactly(size, rng)
 
     def _draw_exactly(

@@ -1,10 +1,6 @@
-"""How much memory replay memories may take, and how much there is."""
-
-import os
-from pathlib import Path
+"""How much memory replay memories may take, and how much they need."""
 
 import numpy as np
-import torch
 
 LZ4_SHARE = 2 / 7
 """Of a raw 84x84 frame: what LZ4 leaves of it in the game that compresses worst of
@@ -47,21 +43,3 @@ def required_bytes(
     frame = int(np.prod(observation_shape[1:] if n_stack > 1 else observation_shape))
     share = LZ4_SHARE if frames == "lz4" else 1.0
     return capacity * (int(share * frame * itemsize) + 8)
-
-
-def available_bytes(gpu: torch.device | None = None) -> int:
-    """Memory that can be taken without swapping, as the kernel estimates it.
-
-    Args:
-        gpu: Whose memory is meant; None is the host's.
-    """
-    if gpu is not None and gpu.type == "cuda":
-        return torch.cuda.mem_get_info(gpu)[0]
-    # Free pages alone leave out the file cache, which the kernel gives up on demand.
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text().splitlines():
-            name, _, amount = line.partition(":")
-            if name == "MemAvailable":
-                return int(amount.split()[0]) * 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

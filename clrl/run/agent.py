@@ -12,12 +12,13 @@ from clrl.config.games import AgentConfig, RunConfig
 from clrl.continual.precision import until_tried
 from clrl.device import device_of
 from clrl.errors import MemoryBudgetError
+from clrl.rl.available_memory import available_bytes
 from clrl.rl.dqn import ContinualDQN
 from clrl.rl.frames import default_frame_store
 from clrl.rl.game_sequence import GameSequence
 from clrl.rl.policy import ContinualDQNPolicy
 from clrl.rl.replay import example_bytes
-from clrl.rl.replay_budget import available_bytes, required_bytes
+from clrl.rl.replay_budget import required_bytes
 from clrl.run.sequence import make_sequence
 from clrl.run_directory import RunDirectory
 

@@ -223,6 +223,17 @@ def test_learning_goes_on_after_loading(saved: tuple[ContinualDQN, Path]) -> Non
     assert loaded.timers.state_dict() == {0: 300, 1: 100}
 
 
+def test_what_was_saved_on_a_gpu_learns_on_a_cpu(tmp_path: Path) -> None:
+    agent = agent_on(cart_poles())
+    agent.learn(100)
+    (group,) = agent.policy.optimizer.param_groups
+    group["capturable"] = True  # as recorded updates need it
+    agent.save(tmp_path / "agent.zip")
+    loaded = ContinualDQN.load(tmp_path / "agent.zip", env=cart_poles(), device="cpu")
+    loaded.learn(100, reset_num_timesteps=False)
+    assert loaded._n_updates > agent._n_updates
+
+
 def test_the_penalty_still_holds_after_loading(
     saved: tuple[ContinualDQN, Path],
 ) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lz4 import block
+from scipy.stats import chisquare
 
 from clrl.errors import ConfigError, MemoryBudgetError
 from clrl.rl.atari import PROTOCOLS, AtariGame
@@ -230,6 +232,11 @@ def test_a_compressed_memory_stays_within_its_budget_and_drops_the_oldest() -> N
     # None is missing between the oldest that is drawn and the newest.
     assert drawn == list(range(last - len(drawn) + 1, last + 1))
     assert len(drawn) == memory.size - (STACK - 1)
+    # Most draws of a small batch hit what was dropped: the others are still uniform.
+    small = [memory.sample(8, np.random.default_rng(seed)) for seed in range(1_000)]
+    counts = Counter(int(r) for batch in small for r in batch.rewards)
+    assert memory.size < 0.7 * max(sizes)
+    assert chisquare([counts[r] for r in drawn]).pvalue > 0.01
     for reward, observation in zip(batch.rewards, batch.observations, strict=True):
         assert np.array_equal(observation.numpy(), stacks[int(reward)])
 

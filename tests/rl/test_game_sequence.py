@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from contextlib import closing
 from itertools import pairwise
 from typing import Any
 
@@ -356,6 +357,19 @@ def test_every_game_offers_all_18_actions_and_stacks_of_four_frames() -> None:
         assert game.observation_space == spaces.Box(0, 255, (4, 84, 84), np.uint8)
         assert not game.reset(seed=0)[0, :3].any()
         game.close()
+
+
+def test_why_a_game_cannot_start_is_told_although_the_last_one_is_closed() -> None:
+    sequence = GameSequence(
+        fixed_visits(["pong", "no_such_game"], 1, 4),
+        lambda name, n: AtariGame(name, n, NATURE, frame_size=42),
+        num_envs=2,
+        seed=0,
+    )
+    with pytest.raises(ConfigError, match="no_such_game"), closing(sequence):
+        sequence.reset()
+        for _ in range(2):
+            sequence.step(np.zeros(2, np.int64))
 
 
 def test_a_protocol_says_its_rules_in_one_line() -> None:
