@@ -2,8 +2,10 @@
 
 import argparse
 import dataclasses
+import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -69,18 +71,20 @@ def main() -> None:
     }
     effort = dataclasses.replace(QUICK if arguments.quick else FULL, **chosen)
     console = Console()
-    report = {
+    report: dict[str, object] = {
         **stamp(PACKAGES),
         "command": shlex.join(["scripts/benchmark", *sys.argv[1:]]),
         "seed": arguments.seed,
         "effort": dataclasses.asdict(effort),
     }
     torch.manual_seed(arguments.seed)
-    results = {}
+    started, results = time.perf_counter(), {}
     with console.status("starting the agents and filling their memories") as status:
         for name, result in measurements(effort, arguments):
             results[name] = result
             status.update(f"{name}: {result.value:.4g} {result.unit}")
+    report["seconds"] = round(time.perf_counter() - started)
+    report["load_average_at_end"] = os.getloadavg()[0]
     report["results"] = {name: dataclasses.asdict(r) for name, r in results.items()}
     name = "supervised_speed.json" if arguments.supervised else "benchmark.json"
     output = arguments.output or RESULTS / name

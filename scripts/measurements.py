@@ -18,7 +18,6 @@ from subjects import (
     MATCHED_BATCH_SIZE,
     N_ACTIONS,
     NUM_ENVS,
-    TRAIN_FREQ_STEPS,
     OurBfloat16Subject,
     OurMatchedBfloat16Subject,
     OurMatchedSubject,
@@ -129,16 +128,12 @@ class Benchmark:
     def measurements(self) -> Iterator[tuple[str, Measurement]]:
         """Each measurement with its name, as soon as it is done."""
         # First, because what follows plays on in the agents' environments.
-        loops = self.full_loops()
-        parts = {
-            "update": self.update(),
-            "acting": self.acting(),
-            "environment": self.environment(),
-        }
-        yield from loops.items()
-        yield from ((f"{name}_vs_sb3", part) for name, part in parts.items())
-        yield from shares(loops["full_loop_exact_vs_sb3"], **parts)
+        yield from self.full_loops().items()
+        yield from self.shares()
         yield "peak_rss", Measurement(value=self._ours.peak_kib() / 1024, unit="MiB")
+        yield "update_vs_sb3", self.update()
+        yield "acting_vs_sb3", self.acting()
+        yield "environment_vs_sb3", self.environment()
         processes = [self._ours, *self._variants.values(), *self._theirs.values()]
         with ThreadPoolExecutor() as pool:
             list(pool.map(SubjectProcess.close, processes))
@@ -195,6 +190,20 @@ class Benchmark:
             f"full_loop_{name}_vs_sb3": speed_up(variant | of_one, steps, "steps")
             for name, variant in variants.items()
         }
+
+    def shares(self) -> Iterator[tuple[str, Measurement]]:
+        """How much of the full loop's time its parts take, medians over the turns.
+
+        What is missing to 1 is counting, callbacks, the target network and recognition,
+        of which the only task costs next to nothing.
+        """
+        turns = [
+            self._ours.run("train_by_part", self._effort.steps, self._threads)
+            for _ in range(self._effort.repetitions)
+        ]
+        for part in turns[0]:
+            value = statistics.median(turn[part] for turn in turns)
+            yield f"share_of_time_{part}", Measurement(value=value, unit="of the loop")
 
     def update(self) -> Measurement:
         """Updates per second, sampling included."""
@@ -282,11 +291,12 @@ class Benchmark:
             generator=torch.Generator().manual_seed(self._seed),
         )
         turns = alternate(
-            {"fisher": lambda: fisher(network, [self._batch] * batches)}, 1
+            {"fisher": lambda: fisher(network, [self._batch] * batches)},
+            self._effort.repetitions,
         )
         scale = IMPORTANCE_EXAMPLES / (batches * BATCH_SIZE)
         return Measurement(
-            value=turns["fisher"][0] * scale,
+            value=statistics.median(turns["fisher"]) * scale,
             unit="s",
             detail={"examples_measured": batches * BATCH_SIZE},
         )
@@ -295,24 +305,3 @@ class Benchmark:
         """Bytes that a stored transition takes, all of them counted."""
         size = float(self._memory.bytes_per_transition)
         return Measurement(value=size, unit="bytes")
-
-
-def shares(
-    loop: Measurement,
-    update: Measurement,
-    acting: Measurement,
-    environment: Measurement,
-) -> Iterator[tuple[str, Measurement]]:
-    """How much of the full loop's time its parts take when they run alone.
-
-    What is missing to 1 is storing, counting and what the parts cost each other.
-    """
-    steps_per_second = loop.detail["clrl_steps_per_second"]
-    rates = {
-        "update": TRAIN_FREQ_STEPS * update.detail["clrl_updates_per_second"],
-        "acting": acting.detail["clrl_actions_per_second"],
-        "environment": environment.detail["clrl_steps_per_second"],
-    }
-    for name, rate in rates.items():
-        value = steps_per_second / rate
-        yield f"share_of_time_{name}", Measurement(value=value, unit="of the loop")

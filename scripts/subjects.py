@@ -5,10 +5,13 @@ candidates would speed up or slow down each other.
 """
 
 import resource
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import Any
 
 import ale_py
 import gymnasium
@@ -54,7 +57,6 @@ class Subject:
         self._agent = agent
         self._rng = np.random.default_rng(0)
         self.train(warm_up_steps + NUM_ENVS)
-        self._peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def train(self, steps: int) -> None:
         """``steps`` agent steps of acting, playing, storing and learning."""
@@ -76,10 +78,6 @@ class Subject:
         assert env is not None
         for _ in range(steps // env.num_envs):
             env.step(self._rng.integers(N_ACTIONS, size=env.num_envs))
-
-    def peak_kib(self) -> int:
-        """Resident memory of the process at its largest, after the memory filled."""
-        return self._peak_kib
 
     def _observations(self) -> np.ndarray:
         shape = (NUM_ENVS, 4, 84, 84)
@@ -117,6 +115,49 @@ class OurSubject(Subject):
         observations = self._observations()
         for _ in range(calls):
             self._agent.act(observations, 0.0, self._rng)
+
+    def train_by_part(self, steps: int) -> dict[str, float]:
+        """What share of the time of ``train`` each of its parts takes."""
+        agent, memory = self._agent, self._agent.memories[0]
+        parts: dict[str, list[tuple[object, str]]] = {
+            "update": [(agent.captured, "step")],
+            "acting": [(agent, "act")],
+            "environment": [(agent.env, "step_async"), (agent.env, "step_wait")],
+            "replay": [(memory, "add"), (memory, "sample")],
+        }
+        with ExitStack() as stack:
+            seconds = {
+                name: stack.enter_context(timed(methods))
+                for name, methods in parts.items()
+            }
+            start = time.perf_counter()
+            self.train(steps)
+            total = time.perf_counter() - start
+        return {name: sum(took) / total for name, took in seconds.items()}
+
+
+@contextmanager
+def timed(methods: Iterable[tuple[object, str]]) -> Iterator[list[float]]:
+    """Fills the yielded list with the seconds of each call of the objects' methods."""
+    seconds: list[float] = []
+
+    def timing(method: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **kwargs: object) -> object:
+            start = time.perf_counter()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                seconds.append(time.perf_counter() - start)
+
+        return call
+
+    for owner, name in methods:
+        setattr(owner, name, timing(getattr(owner, name)))
+    try:
+        yield seconds
+    finally:
+        for owner, name in methods:
+            delattr(owner, name)  # its class's is seen again
 
 
 class OurMatchedSubject(OurSubject):
@@ -186,12 +227,12 @@ class SubjectProcess:
         )
         self._pool.submit(_peak_kib)  # a pool waits for work before it starts
 
-    def run(self, work: str, amount: int, threads: int) -> None:
-        """Lets the subject do ``amount`` of the method ``work`` and waits for it."""
-        self._pool.submit(_run, work, amount, threads).result()
+    def run(self, work: str, amount: int, threads: int) -> Any:
+        """What the subject's method ``work`` returns for ``amount``, once done."""
+        return self._pool.submit(_run, work, amount, threads).result()
 
     def peak_kib(self) -> int:
-        """As ``Subject.peak_kib``."""
+        """Resident memory of the process at its largest so far."""
         return self._pool.submit(_peak_kib).result()
 
     def close(self) -> None:
@@ -266,10 +307,10 @@ def _start(make: Callable[[Start], Subject], start: Start) -> None:
     _subject = make(start)
 
 
-def _run(work: str, amount: int, threads: int) -> None:
+def _run(work: str, amount: int, threads: int) -> Any:
     torch.set_num_threads(threads)
-    getattr(_subject, work)(amount)
+    return getattr(_subject, work)(amount)
 
 
 def _peak_kib() -> int:
-    return _subject.peak_kib()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -26,6 +26,7 @@ MEASUREMENTS = {
     "share_of_time_update",
     "share_of_time_acting",
     "share_of_time_environment",
+    "share_of_time_replay",
     "ewc_overhead_1",
     "ewc_overhead_5",
     "ewc_overhead_20",
@@ -105,10 +106,15 @@ def test_the_benchmark_writes_a_positive_finite_value_for_every_measurement(
         "seed",
         "effort",
         "machine",
+        "seconds",
+        "load_average_at_end",
         "results",
     }
     assert {"cpu", "cores", "versions"} <= report["machine"].keys()
     assert report["results"].keys() - OF_MNIST == MEASUREMENTS
+    parts = ("update", "acting", "environment", "replay")
+    values = (report["results"][f"share_of_time_{part}"]["value"] for part in parts)
+    assert 0.5 < sum(values) < 1
 
 
 @pytest.mark.slow
