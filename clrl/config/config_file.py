@@ -36,7 +36,7 @@ from clrl.config.games import (
 from clrl.config.library import flat
 from clrl.config.supervised import MLPConfig, SupervisedRunConfig, TrainingConfig
 from clrl.config.texts import Texts, merged, texts_of_arguments, texts_of_file
-from clrl.continual.methods import METHODS, MethodConfig
+from clrl.continual.methods import METHODS, OF_THE_NETWORK, MethodConfig
 from clrl.errors import ConfigError, unknown_name
 from clrl.recognition.image_recognisers import IMAGE_RECOGNISERS, ImageRecogniserConfig
 from clrl.recognition.recognisers import RECOGNISERS, RecogniserConfig
@@ -263,6 +263,11 @@ def _class_of(
     if name in known:
         return known[name]
     module, _, attribute = name.rpartition(".")
+    if known is METHODS and name in OF_THE_NETWORK:
+        raise ConfigError(
+            f"expected a method, got {name!r}, which is finetune with a network in "
+            f"which {OF_THE_NETWORK[name]}; set method finetune and these keys."
+        )
     if not module:
         raise unknown_name(kind, name, known)
     try:

@@ -186,9 +186,13 @@ class NetworkConfig(TaskLayers):
     """Whether each task owns gains and biases in each layer (Kirkpatrick et al., 2017,
     SI)."""
 
+    input_dropout: float = 0.0
+    """Probability that a pixel of a frame is zeroed in updates (0.2 in Kirkpatrick et
+    al., 2017, table S1, figure B; not for games)."""
+
     hidden_dropout: float = 0.0
-    """Probability that an output of a hidden layer is zeroed in updates (0.5 in
-    Kirkpatrick et al., 2017, table S1, figure B; not for games)."""
+    """Probability that an output of a hidden layer is zeroed in updates (0.5, ibid.;
+    not for games)."""
 
     max_tasks: int = 32
     """Tasks the network has gains, biases and own layers for; one more ends the run
@@ -197,6 +201,7 @@ class NetworkConfig(TaskLayers):
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is unknown or out of range."""
         super().__post_init__()
+        check_share("network.input_dropout", self.input_dropout)
         check_share("network.hidden_dropout", self.hidden_dropout)
         check_at_least("network.max_tasks", self.max_tasks, 1)
         if self.name not in ARCHITECTURES and "." not in self.name:

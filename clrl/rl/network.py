@@ -132,6 +132,7 @@ class QNetwork(ContinualNetwork):
         *,
         task_gains: bool = False,
         task_layers: TaskLayers | None = None,
+        input_dropout: float = 0.0,
         hidden_dropout: float = 0.0,
         max_tasks: int = 1,
     ) -> None:
@@ -144,6 +145,8 @@ class QNetwork(ContinualNetwork):
             task_gains: Whether each task has gains and biases in every layer, instead
                 of one bias shared by all.
             task_layers: Which layers each task owns; None: none.
+            input_dropout: Probability that a pixel, or another input, is zeroed in
+                training.
             hidden_dropout: Probability that an output of a hidden layer is zeroed in
                 training.
             max_tasks: Tasks that may own gains and biases, or layers.
@@ -184,6 +187,7 @@ class QNetwork(ContinualNetwork):
         for width in (*architecture.hidden, n_actions):
             self._add(partial(nn.Linear, features, width, bias=not task_gains), width)
             features = width
+        self._input_dropout = nn.Dropout(input_dropout)
         self._hidden_dropout = nn.Dropout(hidden_dropout)
 
     def _add(self, make: Callable[[], nn.Module], features: int) -> None:
@@ -235,6 +239,7 @@ class QNetwork(ContinualNetwork):
         """The output of each layer, after its ReLU where it has one."""
         selection = self._select(task)
         x = inputs.float().div_(255) if self._is_image else inputs.float()
+        x = self._input_dropout(x)
         for i, (layer, task_part) in enumerate(
             zip(self.layers, self.task_parts, strict=True)
         ):

@@ -34,6 +34,7 @@ class ContinualDQNPolicy(DQNPolicy):
         network: str | None = None,
         task_gains: bool = False,
         task_layers: TaskLayers | None = None,
+        input_dropout: float = 0.0,
         hidden_dropout: float = 0.0,
         max_tasks: int = 32,
         channels_last: bool = False,
@@ -50,6 +51,8 @@ class ContinualDQNPolicy(DQNPolicy):
                 default ``nature`` for images and ``mlp`` for vectors.
             task_gains: Whether each task owns gains and biases in every layer.
             task_layers: Which layers each task owns; None: none.
+            input_dropout: Probability that a pixel, or another input, is zeroed in
+                updates.
             hidden_dropout: Probability that an output of a hidden layer is zeroed in
                 updates.
             max_tasks: Tasks that may own gains and biases, or layers.
@@ -71,6 +74,7 @@ class ContinualDQNPolicy(DQNPolicy):
         self.network_name = network or _default_network(observation_space)
         self.task_gains = task_gains
         self.task_layers = task_layers or TaskLayers()
+        self.input_dropout = input_dropout
         self.hidden_dropout = hidden_dropout
         self.max_tasks = max_tasks
         self.channels_last = channels_last
@@ -134,6 +138,8 @@ class ContinualDQNPolicy(DQNPolicy):
         }
         if self.task_layers.owns_layers:
             options["task_layers"] = self.task_layers
+        if self.input_dropout:
+            options["input_dropout"] = self.input_dropout
         if self.hidden_dropout:
             options["hidden_dropout"] = self.hidden_dropout
         return options
@@ -151,6 +157,7 @@ class ContinualDQNPolicy(DQNPolicy):
             "network": self.network_name,
             "task_gains": self.task_gains,
             "task_layers": self.task_layers,
+            "input_dropout": self.input_dropout,
             "hidden_dropout": self.hidden_dropout,
             "max_tasks": self.max_tasks,
             "channels_last": self.channels_last,

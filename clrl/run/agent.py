@@ -50,6 +50,7 @@ def make_agent(config: RunConfig, sequence: GameSequence) -> ContinualDQN:
             "network": config.network.name,
             "task_gains": config.network.task_gains,
             "task_layers": config.network,
+            "input_dropout": config.network.input_dropout,
             "hidden_dropout": config.network.hidden_dropout,
             "max_tasks": config.network.max_tasks,
             "channels_last": True,

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,12 +30,18 @@ class DataFile(NamedTuple):
     md5: str
     urls: Sequence[str]
 
+    @property
+    def is_archive(self) -> bool:
+        """Whether the file was published compressed, and is read so."""
+        return self.name.endswith(".gz")
+
 
 def read_data_file(file: DataFile, dataset: str, data_dir: Path | None) -> bytes:
     """The verified content of a file, from the data directory or else from a mirror.
 
     Args:
-        file: What is looked for, as it is or with ``.gz`` behind its name.
+        file: What is looked for, as it is or, unless it is an archive, with ``.gz``
+            behind its name.
         dataset: A folder of this name in the data directory is looked into as well.
         data_dir: None: ``CLRL_DATA_DIR``, and where that is not set the cache of
             downloads.
@@ -45,17 +52,16 @@ def read_data_file(file: DataFile, dataset: str, data_dir: Path | None) -> bytes
     folder = data_dir or _environment_dir()
     if folder is None:
         return _fetched(file)
+    names = [file.name, *([] if file.is_archive else [f"{file.name}.gz"])]
     candidates = [
-        place / name
-        for place in (folder, folder / dataset)
-        for name in (file.name, f"{file.name}.gz")
+        place / name for place in (folder, folder / dataset) for name in names
     ]
     for path in candidates:
         if path.is_file():
             return _verified(path, file)
     raise DataError(
-        f"expected {file.name} or {file.name}.gz in {folder} or {folder / dataset}, "
-        f"found neither; put it there, choose another folder with --data-dir or "
+        f"expected {' or '.join(names)} in {folder} or {folder / dataset}, "
+        f"found none; put it there, choose another folder with --data-dir or "
         f"{DATA_DIR_VARIABLE}, or set neither to download it."
     )
 
@@ -67,10 +73,10 @@ def _environment_dir() -> Path | None:
 
 def _verified(path: Path, file: DataFile) -> bytes:
     content = path.read_bytes()
-    if path.suffix == ".gz" and not file.name.endswith(".gz"):
+    if path.suffix == ".gz" and not file.is_archive:
         try:
             content = gzip.decompress(content)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise DataError(
                 f"{path} must be a whole gzip file, got: {error}; replace it."
             ) from error

@@ -152,6 +152,7 @@ def test_every_config_that_comes_along_names_real_games_or_is_supervised(
         (["--learning_rate", "1"], "did you mean agent.learning_rate"),
         (["--agent", "x"], "unknown key 'agent'"),
         (["--method", "ewcc"], "unknown method 'ewcc'; did you mean ewc"),
+        (["--method", "independent"], "'independent', which is finetune with"),
         (["--recogniser", "oracel"], "did you mean oracle"),
         (["--network", "natur"], "did you mean nature"),
         (["--method", "finetune", "--method.strength", "1"], "'method.strength'"),

@@ -99,7 +99,9 @@ def test_a_task_trains_the_layers_that_it_owns_alone(
     copied: bool, tmp_path: Path
 ) -> None:
     own = TaskLayers(task_head=True, task_layers_copied=copied)
-    agent = agent_with("finetune", task_layers=own, hidden_dropout=0.2)
+    agent = agent_with(
+        "finetune", task_layers=own, input_dropout=0.1, hidden_dropout=0.2
+    )
     changes = HeadsAtChanges()
     agent.learn(2 * 100, callback=changes)
     tasks = [task for task, _ in changes.heads]

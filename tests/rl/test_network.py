@@ -250,3 +250,19 @@ def test_dropout_scales_what_it_leaves_of_hidden_layers_in_training_alone() -> N
     assert 0.45 < dropped < 0.55
     network.eval()
     assert torch.equal(network.activations(x, task)[0], expected)
+
+
+def test_input_dropout_leaves_out_pixels_in_training_alone() -> None:
+    torch.manual_seed(0)
+    small = ARCHITECTURES["small"]
+    network = QNetwork(SMALL_IMAGES, 5, small, input_dropout=0.5)
+    x, task = images(2), torch.zeros(2, dtype=torch.int64)
+    seen: list[Tensor] = []
+    network.layers[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    network(x, task)
+    network.eval()
+    network(x, task)
+    trained_on, acted_on = seen
+    assert torch.equal(acted_on, x / 255)
+    assert bool(((trained_on == 0) | (trained_on == 2 * acted_on)).all())
+    assert 0.45 < (trained_on[x > 0] == 0).double().mean() < 0.55

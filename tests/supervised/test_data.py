@@ -83,8 +83,14 @@ def test_a_file_may_be_packed_or_in_a_folder_of_its_data_set(
     assert read_data_file(data_file(b"abc"), "set", None) == b"abc"
 
 
-def test_a_gzip_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "data.gz").write_bytes(gzip.compress(b"abc")[:-4])
+@pytest.mark.parametrize("how", ["cut off", "altered"])
+def test_a_broken_gzip_file_is_refused(tmp_path: Path, how: str) -> None:
+    packed = bytearray(gzip.compress(bytes(range(256))))
+    if how == "altered":
+        packed[20:60] = b"?" * 40
+    else:
+        packed = packed[:-4]
+    (tmp_path / "data.gz").write_bytes(packed)
     with pytest.raises(DataError, match="whole gzip file"):
         read_data_file(data_file(b"abc"), "set", tmp_path)
 

@@ -35,6 +35,7 @@ __all__ = [
     "L2",
     "MAS",
     "METHODS",
+    "OF_THE_NETWORK",
     "RMA",
     "SI",
     "Domain",
@@ -78,3 +79,14 @@ METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
     }
 )
 """The methods by the name a config gives them."""
+
+OF_THE_NETWORK: Mapping[str, str] = MappingProxyType(
+    {
+        "single": "all tasks share: no network.task_... is true",
+        "multimodal": "each task owns the first layer: network.task_input true",
+        "independent": "tasks share nothing: network.task_input, task_hidden and "
+        "task_head true",
+        "dropout": "units are dropped: network.input_dropout 0.2, hidden_dropout 0.5",
+    }
+)
+"""Baselines by the papers' names that are ``finetune`` with a network in which..."""
