@@ -28,7 +28,8 @@ which has the numbers of each seed. A recipe that misses is shown as missed. Acc
 are over whole test sets unless a note says otherwise. `acc` is their mean over tasks
 after the last one, `lowest` the worst, `first` and `last` those of the tasks learnt
 first and last (of games, `acc` is 0 for a random policy and 1 for a human, the others
-are mean returns); `bwt`, `fwt` and `forgetting` are as in [measures.md](measures.md).
+are mean returns). `got` is the mean over seeds and, behind ±, their standard deviation;
+`expected` is of the mean, with a tolerance behind ±. `bwt`, `fwt` and `forgetting` are as in [measures.md](measures.md).
 """
 
 

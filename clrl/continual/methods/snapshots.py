@@ -14,7 +14,10 @@ from clrl.types import B
 
 @dataclass(frozen=True, kw_only=True)
 class LwF(MethodConfig):
-    """Learning without forgetting: Li & Hoiem (2016)."""
+    """Learning without forgetting: Li & Hoiem (2016).
+
+    Unlike the paper, a new task's head is not trained alone first.
+    """
 
     strength: float = 1.0
     """lambda_o: weight of each earlier task's distillation against the mean loss; the
