@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 
 
 def machine(packages: Sequence[str]) -> dict[str, object]:
-    """Processor, threads, load, and the versions of ``packages``."""
+    """Processor, threads, load, the versions of ``packages``, and the code's own."""
     cpu = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -23,4 +24,15 @@ def machine(packages: Sequence[str]) -> dict[str, object]:
         "load_average_at_start": os.getloadavg()[0],
         "python": platform.python_version(),
         "versions": {package: version(package) for package in packages},
+        "revision": _revision(),
     }
+
+
+def _revision() -> str | None:
+    """The commit that the code is of, marked where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None  # not a clone
+    return done.stdout.strip()

@@ -29,7 +29,8 @@ are over whole test sets unless a note says otherwise. `acc` is their mean over 
 after the last one, `lowest` the worst, `first` and `last` those of the tasks learnt
 first and last (of games, `acc` is 0 for a random policy and 1 for a human, the others
 are mean returns). `got` is the mean over seeds and, behind ±, their standard deviation;
-`expected` is of the mean, with a tolerance behind ±. `bwt`, `fwt` and `forgetting` are as in [measures.md](measures.md).
+`expected` is of the mean, with a tolerance behind ±. `bwt`, `fwt` and `forgetting` are
+as in [measures.md](measures.md).
 """
 
 

@@ -274,6 +274,12 @@ class RunConfig(CommonConfig):
                 "sequence.visits_per_game to let games return."
             )
         self.method.check_tasks(len(self.games))
+        architecture = ARCHITECTURES.get(self.network.name)
+        if architecture is not None:  # a class of the user's may have any layers
+            self.method.check_network(
+                shares_layers=self.network.shares_layers(architecture.layers),
+                has_hidden_layers=architecture.layers > 1,
+            )
         self._check_visits_are_long_enough()
         if "no_label" in self.evaluation.also_under:
             self.network.refuse_no_label("evaluation.also_under")

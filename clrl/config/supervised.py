@@ -207,6 +207,10 @@ class SupervisedRunConfig(CommonConfig):
                 "the recogniser models the screens of games, got the images of "
                 f"{self.dataset}; take one of clrl.recognition.image_recognisers."
             )
+        self.method.check_network(
+            shares_layers=self.network.shares_layers(len(self.network.hidden) + 1),
+            has_hidden_layers=bool(self.network.hidden),
+        )
         self._check_stopping(is_told)
         self._check_importance_needs_no_labels(is_told)
         if "no_label" in self.also_under:

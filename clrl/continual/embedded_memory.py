@@ -79,10 +79,7 @@ class EmbeddedMemory(Generic[B]):
         """
         readout = network.readout_parameters()
         if not readout:
-            raise ConfigError(
-                "a learnt embedding is what the last hidden layer puts out, got a "
-                "network that shows none; give it a hidden layer, or use rma_per_task."
-            )
+            raise no_embedding()
         self._held = frozenset(network.shared_parameters()) - readout
         others = [other for other in self._memories.tasks if other != task]
         if not others:
@@ -139,6 +136,14 @@ class EmbeddedMemory(Generic[B]):
         hidden = network.activations(inputs, batch.task)[-1]
         columns[field] = hidden.flatten(start_dim=1)
         return type(batch)(**columns)
+
+
+def no_embedding() -> ConfigError:
+    """What is said of a network without hidden layers."""
+    return ConfigError(
+        "a learnt embedding is what the last hidden layer puts out, got a network that "
+        "shows none; give it a hidden layer, or use rma_per_task."
+    )
 
 
 class KeepEmbeddings(OnlyWhenLeft, Stateless, Generic[B]):

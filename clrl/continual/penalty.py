@@ -102,10 +102,7 @@ class QuadraticPenalty:
             ValueError: If ``parameters`` are not those that were anchored.
         """
         if not parameters:
-            raise ConfigError(
-                "this method holds what tasks share, got a network whose layers all "
-                "belong to single tasks; let tasks share one, or use finetune."
-            )
+            raise nothing_shared()
         if self._summed is None or self._summed[0] != task:
             device = next(iter(parameters.values())).device
             self._summed = task, sum_of_quadratics(self._anchors.active(task), device)
@@ -175,6 +172,14 @@ def require_strength(strength: float) -> None:
             f"strength must be finite and at least 0, got {strength}; "
             "0 switches the penalty off."
         )
+
+
+def nothing_shared() -> ConfigError:
+    """What is said of a network in which there is nothing to hold."""
+    return ConfigError(
+        "this method holds what tasks share, got a network whose layers all belong to "
+        "single tasks; let tasks share one, or use finetune."
+    )
 
 
 class Quadratic(NamedTuple):

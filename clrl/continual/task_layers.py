@@ -60,12 +60,18 @@ class TaskLayers:
         self, i: int, last: int, make: Callable[[], nn.Module], tasks: int
     ) -> nn.Module:
         """Layer ``i`` of 0 to ``last``: one from ``make``, or one for each task."""
-        owned = (
+        return LayerPerTask(make, tasks) if self._owns(i, last) else make()
+
+    def shares_layers(self, count: int) -> bool:
+        """Whether tasks share any of ``count`` layers."""
+        return not all(self._owns(i, count - 1) for i in range(count))
+
+    def _owns(self, i: int, last: int) -> bool:
+        return (
             (self.task_input and i == 0)
             or (self.task_hidden and 0 < i < last)
             or (self.task_head and i == last)
         )
-        return LayerPerTask(make, tasks) if owned else make()
 
     def begin(self, network: nn.Module, task: TaskId, after: TaskId) -> None:
         """Prepares for ``task``, never met before, which follows the task ``after``."""

@@ -58,7 +58,9 @@ def draw_patterns(
         axes.axvline(synapses, color="#777777", linewidth=0.8, linestyle=":")
         axes.set_xlabel("patterns learnt (dotted: as many as synapses)")
         axes.spines[["top", "right"]].set_visible(False)
-    retained.legend(frameon=False, title="lines: analysis, dots: simulation")
+    snr.legend(
+        frameon=False, title="lines: analysis, dots: simulation", loc="lower left"
+    )
     return figure
 
 

@@ -33,6 +33,11 @@ class Architecture:
     convolutions: Sequence[Convolution] = ()
     hidden: Sequence[int]
 
+    @property
+    def layers(self) -> int:
+        """How many there are, the last one included."""
+        return len(self.convolutions) + len(self.hidden) + 1
+
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     # Mnih et al. (2015), Methods, "Model architecture".
@@ -160,7 +165,7 @@ class QNetwork(ContinualNetwork):
         self._task_layers = task_layers or TaskLayers()
         self._max_tasks = max_tasks
         self._first_linear = len(architecture.convolutions)
-        self._last = self._first_linear + len(architecture.hidden)
+        self._last = architecture.layers - 1
         self.layers = nn.ModuleList()
         self.task_parts = nn.ModuleList()
 

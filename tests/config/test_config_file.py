@@ -9,7 +9,8 @@ from clrl.config.games import RunConfig
 from clrl.config.library import config_files
 from clrl.config.supervised import SupervisedRunConfig
 from clrl.continual.learner import Method
-from clrl.continual.methods import EWC, Domain, Finetune, MethodConfig
+from clrl.continual.methods import EWC, METHODS, Domain, Finetune, MethodConfig
+from clrl.continual.methods.base import HoldsWhatIsShared
 from clrl.errors import ConfigError
 from clrl.rl.atari import game_names
 from clrl.supervised.streams import Permutations, Split
@@ -270,6 +271,28 @@ def test_a_wrong_override_of_a_supervised_config_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         read_supervised(tmp_path / "c.yaml", *override)
+
+
+HOLDING = [n for n, cls in METHODS.items() if issubclass(cls, HoldsWhatIsShared)]
+INDEPENDENT = [f"--network.task_{part}=true" for part in ("input", "hidden", "head")]
+
+
+@pytest.mark.parametrize("method", HOLDING)
+def test_where_tasks_share_nothing_there_is_nothing_to_hold(
+    read: Read, tmp_path: Path, method: str
+) -> None:
+    with pytest.raises(ConfigError, match="let tasks share one"):
+        read(*INDEPENDENT, f"--method={method}")
+    two_layers = ["--network.hidden=50", *INDEPENDENT[::2]]
+    with pytest.raises(ConfigError, match="let tasks share one"):
+        read_supervised(tmp_path / "c.yaml", *two_layers, f"--method={method}")
+    read(*INDEPENDENT[::2], f"--method={method}")  # the layers between are shared
+
+
+def test_a_learnt_embedding_needs_a_hidden_layer(tmp_path: Path) -> None:
+    linear = ["--network.hidden=[]", "--method=rma_learnt_embedding"]
+    with pytest.raises(ConfigError, match="give it a hidden layer"):
+        read_supervised(tmp_path / "c.yaml", *linear)
 
 
 def test_the_help_of_a_supervised_config_explains_its_own_keys(tmp_path: Path) -> None:

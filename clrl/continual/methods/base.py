@@ -20,6 +20,7 @@ from clrl.continual.learner import Method
 from clrl.continual.memories import ExampleMemories
 from clrl.continual.memory import Retention
 from clrl.continual.objective import Objective
+from clrl.continual.penalty import nothing_shared
 from clrl.errors import ConfigError, unknown_name
 from clrl.types import B
 
@@ -139,6 +140,18 @@ class MethodConfig(abc.ABC):
         """
         del tasks, example_bytes
 
+    def check_network(self, *, shares_layers: bool, has_hidden_layers: bool) -> None:
+        """Checks that the network has what the method works on; any will do by default.
+
+        Args:
+            shares_layers: Whether tasks share any layer.
+            has_hidden_layers: Whether there are layers before the last.
+
+        Raises:
+            ConfigError: If the method cannot do anything with such a network.
+        """
+        del shares_layers, has_hidden_layers
+
     @abc.abstractmethod
     def build(self, domain: Domain[B]) -> Method[B]:
         """The method for ``domain``, fresh.
@@ -146,3 +159,14 @@ class MethodConfig(abc.ABC):
         Raises:
             ConfigError: If a knob is out of range, or unknown to the domain.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldsWhatIsShared(MethodConfig):
+    """A method that holds parameters which tasks share."""
+
+    def check_network(self, *, shares_layers: bool, has_hidden_layers: bool) -> None:
+        """Raises ConfigError where tasks share no layer."""
+        del has_hidden_layers
+        if not shares_layers:
+            raise nothing_shared()

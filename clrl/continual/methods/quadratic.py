@@ -9,7 +9,7 @@ from clrl.continual.learner import Method
 from clrl.continual.methods.base import (
     Domain,
     GradientsOf,
-    MethodConfig,
+    HoldsWhatIsShared,
     Scale,
     scaled,
 )
@@ -20,7 +20,7 @@ from clrl.types import B
 
 
 @dataclass(frozen=True, kw_only=True)
-class L2(MethodConfig):
+class L2(HoldsWhatIsShared):
     """Pulls every shared parameter equally to the solution of the task left last.
 
     Kirkpatrick et al. (2017), fig. 3A: the penalty of EWC without the Fisher.
@@ -40,7 +40,7 @@ class L2(MethodConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EWC(MethodConfig):
+class EWC(HoldsWhatIsShared):
     """Elastic weight consolidation, one penalty per task: Kirkpatrick et al. (2017)."""
 
     strength: float = 400.0
@@ -85,7 +85,7 @@ class EWC(MethodConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnlineEWC(MethodConfig):
+class OnlineEWC(HoldsWhatIsShared):
     """Elastic weight consolidation with one running penalty: Schwarz et al. (2018)."""
 
     strength: float = 175.0
@@ -115,7 +115,7 @@ class OnlineEWC(MethodConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SI(MethodConfig):
+class SI(HoldsWhatIsShared):
     """Synaptic intelligence: Zenke, Poole & Ganguli (2017)."""
 
     strength: float = 0.2
@@ -136,7 +136,7 @@ class SI(MethodConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MAS(MethodConfig):
+class MAS(HoldsWhatIsShared):
     """Memory aware synapses: Aljundi et al. (2018). Needs no labels and no rewards."""
 
     strength: float = 2.0
@@ -163,7 +163,7 @@ class MAS(MethodConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalMAS(MethodConfig):
+class LocalMAS(HoldsWhatIsShared):
     """Memory aware synapses, local version: a Hebbian rule for each layer.
 
     Aljundi et al. (2018). One forward pass, no gradient.

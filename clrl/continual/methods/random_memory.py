@@ -11,6 +11,7 @@ from clrl.continual.embedded_memory import (
     EmbeddedMemory,
     HeldEmbedding,
     KeepEmbeddings,
+    no_embedding,
 )
 from clrl.continual.learner import Method
 from clrl.continual.memory import latest, reservoir
@@ -104,8 +105,14 @@ class LearntEmbeddingRMA(KeepsOfEachTask):
     """Examples of each task whose embeddings are kept (1 or more); as in PerTaskRMA."""
 
     def check_memory(self, tasks: int, example_bytes: int) -> None:
-        """Nothing: embeddings are kept, whose size is the network's."""
+        """Nothing: an embedding, kept in place of what was seen, is the network's."""
         del tasks, example_bytes
+
+    def check_network(self, *, shares_layers: bool, has_hidden_layers: bool) -> None:
+        """Raises ConfigError where there are no layers to embed with."""
+        del shares_layers
+        if not has_hidden_layers:
+            raise no_embedding()
 
     def build(self, domain: Domain[B]) -> Method[B]:
         """A penalty that rehearses embeddings, and an embedding that is held."""

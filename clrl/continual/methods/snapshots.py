@@ -7,7 +7,12 @@ from clrl.continual.distillation import Distillation, KeepTeacher
 from clrl.continual.importance import UniformImportance
 from clrl.continual.learner import Method
 from clrl.continual.merging import IncrementalMomentMatching
-from clrl.continual.methods.base import Domain, MethodConfig, Scale
+from clrl.continual.methods.base import (
+    Domain,
+    HoldsWhatIsShared,
+    MethodConfig,
+    Scale,
+)
 from clrl.continual.penalty import QuadraticPenalty
 from clrl.types import B
 
@@ -38,7 +43,7 @@ class LwF(MethodConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeanIMM(MethodConfig):
+class MeanIMM(HoldsWhatIsShared):
     """Incremental moment matching, mean: Lee et al. (2017).
 
     When a task is left, the network becomes the mean of the solutions so far.
@@ -60,7 +65,7 @@ class MeanIMM(MethodConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModeIMM(MethodConfig):
+class ModeIMM(HoldsWhatIsShared):
     """Incremental moment matching, mode: Lee et al. (2017).
 
     When a task is left, the network becomes the mean of the solutions so far, weighted
