@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,24 +25,27 @@ def write_checkpoint(
     """Writes each part as ``<part>-<hash>.safetensors``, then a manifest of them.
 
     The manifest is what makes files a checkpoint, and it is replaced in one step when
-    they are complete, so a write that is cut off leaves the checkpoint of before.
+    they are complete, so a write that is cut off leaves the checkpoint of before. A
+    second Ctrl-C does not cut it off.
 
     Args:
         directory: May hold an earlier checkpoint, which is replaced.
         parts: Tensors by part and name.
         facts: What else to remember, such as the number of agent steps.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    hashes = {part: _write(directory, part, parts[part]) for part in parts}
-    manifest = directory / f"{MANIFEST}.new"
-    manifest.write_text(json.dumps({"facts": dict(facts), "sha256": hashes}, indent=2))
-    _sync(manifest)
-    manifest.replace(directory / MANIFEST)
-    _sync(directory)
-    current = {MANIFEST, *(_file_name(*part) for part in hashes.items())}
-    for path in directory.iterdir():
-        if path.name not in current:
-            path.unlink()
+    with _undisturbed():
+        directory.mkdir(parents=True, exist_ok=True)
+        hashes = {part: _write(directory, part, parts[part]) for part in parts}
+        manifest = directory / f"{MANIFEST}.new"
+        content = {"facts": dict(facts), "sha256": hashes}
+        manifest.write_text(json.dumps(content, indent=2))
+        _sync(manifest)
+        manifest.replace(directory / MANIFEST)
+        _sync(directory)
+        current = {MANIFEST, *(_file_name(*part) for part in hashes.items())}
+        for path in directory.iterdir():
+            if path.name not in current:
+                path.unlink()
 
 
 def read_checkpoint(directory: Path) -> dict[str, dict[str, Tensor]]:
@@ -83,6 +88,27 @@ def restoring(directory: Path) -> Iterator[dict[str, dict[str, Tensor]]]:
             f"the checkpoint in {directory} has no {error}; it was saved by another "
             "version of clrl, or with another config. Train again."
         ) from error
+    except RuntimeError as error:  # torch's, of tensors that do not fit
+        raise CheckpointError(
+            f"the checkpoint in {directory} is of another network: {error}; it was "
+            "saved by another version of clrl, or with another config, as of the size "
+            "of frames."
+        ) from error
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM are not heard inside."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # which they do not reach
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _write(directory: Path, part: str, tensors: Mapping[str, Tensor]) -> str:
@@ -104,7 +130,7 @@ def _file_name(part: str, sha256: str) -> str:
 def _hashes(manifest: Path) -> dict[str, str]:
     try:
         hashes: dict[str, str] = json.loads(manifest.read_text())["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"expected the manifest of a checkpoint, got {manifest}, which is damaged: "
             f"{error}; restore it or train again."

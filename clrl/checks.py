@@ -1,8 +1,11 @@
 """Checks of the ranges of knobs: each raises a ConfigError that names the key."""
 
 import math
+from pathlib import Path
 
 from clrl.errors import ConfigError
+
+_PICTURES = (".png", ".svg", ".pdf")
 
 
 def check_at_least(name: str, value: float, least: float) -> None:
@@ -38,3 +41,16 @@ def check_share(name: str, value: float) -> None:
     """Raises ConfigError unless ``value`` lies between 0 and 1."""
     if not 0 <= value <= 1:
         raise ConfigError(f"{name} must lie between 0 and 1, got {value}; change it.")
+
+
+def check_picture(path: Path) -> None:
+    """Raises ConfigError unless a picture can be written to ``path``."""
+    if path.suffix not in _PICTURES:
+        raise ConfigError(
+            f"a picture must end in {', '.join(_PICTURES)}, got {path}; name one."
+        )
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"a picture must go into a folder that is there, got {path}; make "
+            f"{path.parent} first."
+        )

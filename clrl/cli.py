@@ -39,3 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ClrlError as error:
         line(err, f"clrl: {error}")
         return 2 if isinstance(error, ConfigError) else 1
+    except OSError as error:  # a full disk, a file where a folder should be
+        line(err, f"clrl: {error}")
+        return 1
+    except KeyboardInterrupt:
+        line(err, "clrl: interrupted")
+        return 130

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
+from clrl.checks import check_picture
 from clrl.config.supervised import SupervisedRunConfig
 from clrl.continual.methods import EWC
 from clrl.continual.penalty import QuadraticPenalty
@@ -58,6 +59,7 @@ def run_overlap(
         raise ConfigError(
             f"the overlap is of two tasks, got {config.stream.tasks}; set stream.tasks."
         )
+    check_picture(picture)
     if seeds < 1 or not squares:
         raise ConfigError(
             f"expected at least one square and one seed, got {list(squares)} and "

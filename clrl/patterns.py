@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from clrl.checks import check_at_least
+from clrl.checks import check_at_least, check_picture
 from clrl.progress import Listener
 from clrl.report.random_patterns import (
     PatternCurves,
@@ -44,6 +44,8 @@ def run_patterns(
     Raises:
         ConfigError: Too few synapses or repeats.
     """
+    check_picture(picture)
+    check_at_least("seed", seed, 0)
     check_at_least("synapses", synapses, 10)
     check_at_least("repeats", repeats, 2)
     total = PATTERNS_PER_SYNAPSE * synapses

@@ -158,7 +158,7 @@ def _importances(
     if not isinstance(penalty, QuadraticPenalty):
         raise ConfigError(
             "clrl perturb expects a run whose method knows how much each weight "
-            "matters (ewc, online_ewc, si, mas, local_mas), got "
+            "matters (ewc, online_ewc, si, mas, mas_local), got "
             f"{config_file.describe(config).method}; choose such a run."
         )
     importances, left_out = {}, {}

@@ -1,6 +1,8 @@
 """A checkpoint is there whole, or the one before is."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -118,6 +120,33 @@ def test_an_interrupted_write_leaves_the_checkpoint_before_it_good(
     write_checkpoint(tmp_path, parts(3.0), {})
     assert_same(read_checkpoint(tmp_path), parts(3.0))
     assert len(list(tmp_path.iterdir())) == 1 + len(parts(3.0))
+
+
+def test_ctrl_c_does_not_cut_a_write_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.getsignal(number) for number in numbers]
+    pressed = []
+
+    def pressing(path: Path) -> None:
+        for number in numbers:
+            os.kill(os.getpid(), number)
+        pressed.append(path)
+
+    monkeypatch.setattr("clrl.checkpoint._sync", pressing)
+    write_checkpoint(tmp_path, parts(2.0), {})
+    assert pressed
+    assert_same(read_checkpoint(tmp_path), parts(2.0))
+    assert [signal.getsignal(number) for number in numbers] == handlers
+
+
+def test_what_does_not_fit_is_said_to_be_of_another_network(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, {"policy": torch.nn.Linear(2, 3).state_dict()}, {})
+    wider = torch.nn.Linear(2, 4)
+    said = pytest.raises(CheckpointError, match="is of another network")
+    with said, restoring(tmp_path) as saved:
+        wider.load_state_dict(saved["policy"])
 
 
 @pytest.mark.parametrize("name", ["policy.new", f"{MANIFEST}.new"])

@@ -162,6 +162,37 @@ def test_a_comparison_says_what_it_leaves_out_and_where_its_page_is(
     assert Path("x/index.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (OSError("No space left on device"), 1, "clrl: No space left on device\n"),
+        (KeyboardInterrupt(), 130, "clrl: interrupted\n"),
+    ],
+)
+def test_what_stops_a_command_is_said_on_one_line(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    def stopped(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("clrl.report.page.read_run", stopped)
+    assert main(["report", "runs/x"]) == code
+    assert capsys.readouterr().err == said
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command in (["patterns"], ["overlap", "mnist/overlap"]):
+        for path, said in (("none/x.png", "make none first"), ("x.xyz", ".svg")):
+            assert said in complaint(capsys, *command, "--output", path)
+    assert "seed" in complaint(capsys, "patterns", "--seed=-1", "--output", "x.png")
+
+
 def test_a_report_of_a_run_that_is_not_there_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

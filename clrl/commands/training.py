@@ -13,8 +13,8 @@ from clrl.commands.console import line, listening, terminable
 from clrl.commands.imports import importing
 from clrl.commands.runner import runner_of
 from clrl.config.library import config_files, find_config
-from clrl.config.texts import texts_of_file
-from clrl.errors import ClrlError, ConfigError
+from clrl.config.texts import texts_of_arguments, texts_of_file
+from clrl.errors import ConfigError
 from clrl.run_directory import RunDirectory, run_stem
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def _train_config(out: Console, config: "CommonConfig") -> int:
     directory.config.write_text(config_file.to_yaml(config), encoding="utf-8")
     line(out, f"{directory.path}: {', '.join(config.task_names)}")
     line(out, f"tensorboard --logdir {directory.tensorboard}")
+    _warn_if_nothing_ends(out, config)
 
     started = time.perf_counter()
     try:
@@ -97,16 +98,45 @@ def _train_config(out: Console, config: "CommonConfig") -> int:
         directory.stopped.write_text("it was interrupted.\n", encoding="utf-8")
         line(out, f"interrupted; what there is so far is in {directory.path}")
         code = 130
-    except ClrlError as error:
+    except Exception as error:
         if not directory.records.exists():
             directory.discard()
         else:
-            directory.stopped.write_text(f"{error}\n", encoding="utf-8")
+            what = str(error) or type(error).__name__
+            directory.stopped.write_text(f"{what}\n", encoding="utf-8")
             line(out, f"stopped; what there is so far is in {directory.path}")
             line(out, f"to see it: clrl report {directory.path}")
         raise
-    _report(out, directory, description, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    try:
+        with terminable():
+            _report(out, directory, description, seconds)
+    except KeyboardInterrupt:
+        line(
+            out,
+            f"interrupted; what is missing comes from: clrl report {directory.path}",
+        )
+        code = 130
     return code
+
+
+def _warn_if_nothing_ends(out: Console, config: "CommonConfig") -> None:
+    """Says so where the recogniser never sees the end of a task that is to be held."""
+    from clrl.config import config_file
+    from clrl.continual.methods.base import HoldsWhatIsShared
+    from clrl.recognition.recognisers import OneTaskRecogniser
+
+    if (
+        isinstance(config.recogniser, OneTaskRecogniser)
+        and isinstance(config.method, HoldsWhatIsShared)
+        and len(config.task_names) > 1
+    ):
+        name = config_file.method_name(config.method)
+        line(
+            out,
+            f"recogniser one_task never sees a task end, so {name} holds nothing; "
+            "choose another recogniser to protect what was learnt.",
+        )
 
 
 def _train_help(out: Console, config: str | None, overrides: list[str]) -> int:
@@ -178,6 +208,12 @@ def reference(out: Console, options: argparse.Namespace) -> int:
         folder = config.runs_dir.resolve() / FOLDER
         texts = config_file.hyper_parameters(config)
     seeds = _seeds(options.seeds) or [config.seed]
+    # A reference has no method and no recogniser whose knobs could be set.
+    ours = [
+        f"--{key}={text}"
+        for key, text in texts_of_arguments(options.overrides).items()
+        if key.partition(".")[0] not in ("method", "recogniser")
+    ]
     references = plan(folder, texts, config.games, seeds)
     _show_plan(out, references)
     for reference in references:
@@ -186,9 +222,7 @@ def reference(out: Console, options: argparse.Namespace) -> int:
         changes = [f"--{key}={text}" for key, text in reference.overrides.items()]
         if reference.path.exists():
             RunDirectory(reference.path).discard()
-        code = _train_config(
-            out, config_file.read_game_config(path, [*options.overrides, *changes])
-        )
+        code = _train_config(out, config_file.read_game_config(path, [*ours, *changes]))
         if code:
             return code
     return 0

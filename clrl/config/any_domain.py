@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from clrl.checks import check_at_least
+from clrl.checks import check_at_least, check_between
 from clrl.continual.methods import METHODS, MethodConfig
 from clrl.recognition.recognisers import RECOGNISERS, RecogniserConfig
 from clrl.summary import Measure
+
+_LARGEST_SEED = 2_000_000_000  # emulators take signed 32-bit ones, and count up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +18,7 @@ class CommonConfig(abc.ABC):
     """One run: a learner with a method and a recogniser on a sequence of tasks."""
 
     seed: int = 0
-    """Of all randomness of the run (0 or more)."""
+    """Of all randomness of the run (0 to 2,000,000,000)."""
 
     name: str | None = None
     """Directory of the run under ``runs_dir``; null: made from method, recogniser,
@@ -42,7 +44,7 @@ class CommonConfig(abc.ABC):
 
     def __post_init__(self) -> None:
         """Raises ConfigError where a value is out of range."""
-        check_at_least("seed", self.seed, 0)
+        check_between("seed", self.seed, 0, _LARGEST_SEED)
         if isinstance(self.threads, int):
             check_at_least("threads", self.threads, 1)
 

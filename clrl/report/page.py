@@ -21,9 +21,10 @@ from clrl.report.perturbation import perturbation_charts, perturbation_legend
 from clrl.report.plasticity import plasticity_section
 from clrl.report.retention import retention
 from clrl.report.run_data import RunData, flat, read_run
-from clrl.report.score_matrix import COLOURS
+from clrl.report.score_matrix import COLOURS, save_picture
 from clrl.report.single_task_section import single_task_section
 from clrl.report.tables import LABELLINGS, number, plus_minus, score, signed
+from clrl.summary import write_summary
 from clrl.summary_recognition import timelines
 
 MOST_BYTES = 5_000_000
@@ -32,6 +33,9 @@ MOST_BYTES = 5_000_000
 
 def write_report(run_path: Path, output: Path | None = None) -> Path:
     """Writes the report of a run, finished or not.
+
+    Of a run that is over also its summary and its picture, if it was ended while it
+    would have written them.
 
     Args:
         run_path: Directory of the run.
@@ -45,7 +49,11 @@ def write_report(run_path: Path, output: Path | None = None) -> Path:
         CheckpointError: A record before the last is damaged.
     """
     run = read_run(run_path)
-    return write_page(run, output or run.directory.report)
+    directory = run.directory
+    if run.summary is not None and run.is_over and not directory.summary.exists():
+        write_summary(run.summary, directory.summary)
+        save_picture(run.history, run.summary, directory.picture)
+    return write_page(run, output or directory.report)
 
 
 def write_page(run: RunData, path: Path) -> Path:

@@ -94,6 +94,11 @@ class RunData:
         return names[: len(self.scores)]
 
     @property
+    def is_over(self) -> bool:
+        """Whether it was stopped, or all its visits are scored."""
+        return self.stopped is not None or len(self.scores) > self.planned_visits
+
+    @property
     def planned_visits(self) -> int:
         """Visits that the config asks for."""
         if self.is_supervised:

@@ -15,7 +15,7 @@ from clrl.config import config_file
 from clrl.config.games import RunConfig
 from clrl.continual.precision import try_precisions
 from clrl.device import device_name, device_of
-from clrl.errors import ClrlError, DivergenceError
+from clrl.errors import DivergenceError
 from clrl.guards import Guards, standard_guards
 from clrl.progress import Listener
 from clrl.records import Evaluation, Labelling, RecordWriter, Relabelled
@@ -51,7 +51,7 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
             kept, and no checkpoint of the broken weights is written.
         ConfigError: The recogniser found more tasks than the network has room for; a
             checkpoint of where the run was is kept.
-        KeyboardInterrupt: After a checkpoint of where the run was.
+        BaseException: Whatever else stops it, after a checkpoint of where the run was.
     """
     check_memory(config)
     allocator.keep_freed_memory()
@@ -97,7 +97,7 @@ def train(config: RunConfig, directory: RunDirectory, listener: Listener) -> Non
             agent.learn(sequence.total_steps, recorder, log_interval=None)  # type: ignore[arg-type]
         except DivergenceError:
             raise  # the weights are broken
-        except (KeyboardInterrupt, ClrlError):
+        except BaseException:  # Ctrl-C, a full disk, an error of ours or of a library
             save(agent, directory)
             raise
         save(agent, directory)

@@ -17,7 +17,7 @@ from clrl.continual.learner import ContinualLearner
 from clrl.continual.methods import Domain
 from clrl.continual.precision import PRECISIONS, try_precisions, until_tried
 from clrl.device import device_name, device_of
-from clrl.errors import ClrlError, ConfigError, DivergenceError
+from clrl.errors import ConfigError, DivergenceError
 from clrl.progress import Listener
 from clrl.recognition.recognisers import OracleRecogniser
 from clrl.records import Evaluation, Labelling, RecordWriter, Relabelled
@@ -59,7 +59,7 @@ def train(
         ConfigError: The data set cannot be divided as the config asks, or precision
             auto has a single minibatch to try; or the recogniser found more tasks than
             the network has room for, when a checkpoint of where the run was is kept.
-        KeyboardInterrupt: After a checkpoint of where the run was.
+        BaseException: Whatever else stops it, after a checkpoint of where the run was.
     """
     allocator.keep_freed_memory()
     config = with_threads(with_precision(config, listener), listener)
@@ -90,7 +90,7 @@ def train(
                 trainer.learn(recorder)
             except DivergenceError:
                 raise  # the weights are broken
-            except (KeyboardInterrupt, ClrlError):
+            except BaseException:  # as for games: what was learnt is not lost
                 save(trainer, directory)
                 raise
             save(trainer, directory)

@@ -165,6 +165,7 @@ def test_every_config_that_comes_along_names_real_games_or_is_supervised(
         (["--agent.optimizer", "sgd"], "one of 'adam', 'rmsprop'.*sgd"),
         (["--agent.gamma", "2"], "agent.gamma must lie between 0 and 1, got 2"),
         (["--seed"], "--seed expects a value, got none"),
+        (["--seed", "2147483647"], "seed must be from 0 to 2000000000"),
         (["--seed", "--name", "x"], "--seed expects a value, got none"),
         (["seed=3"], "expected --key value, got 'seed=3'"),
     ],

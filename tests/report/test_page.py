@@ -259,6 +259,22 @@ def test_the_report_goes_where_it_is_asked_to(tmp_path: Path) -> None:
     assert not directory.report.exists()
 
 
+def test_what_training_had_no_time_to_write_comes_with_the_report(
+    tmp_path: Path,
+) -> None:
+    over = run_directory(tmp_path / "over", FINISHED, config())
+    going = run_directory(tmp_path / "going", FINISHED[:20], config())
+    for directory in (over, going):
+        directory.summary.unlink(missing_ok=True)
+        write_report(directory.path)
+    assert over.summary.exists()
+    assert over.picture.exists()
+    assert not going.summary.exists()
+    going.stopped.write_text("it was interrupted.\n", "utf-8")
+    write_report(going.path)
+    assert going.summary.exists()
+
+
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     directory = run_directory(tmp_path / "run", [], config())
     with pytest.raises(ConfigError, match="Is a directory; name a file"):

@@ -394,6 +394,19 @@ def test_ctrl_c_saves_the_agent_and_goes_on_up(tmp_path: Path) -> None:
     assert recorded(directory, records.Evaluation)
 
 
+def test_a_full_disk_does_not_lose_the_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    directory = new_directory(tmp_path, TINY)
+    monkeypatch.setattr(records.RecordWriter, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        run.train(TINY, directory, SilentListener())
+    assert (directory.checkpoint / "manifest.json").exists()
+
+
 def test_divergence_leaves_records_but_no_checkpoint(tmp_path: Path) -> None:
     config = changed(agent=dataclasses.replace(TINY.agent, learning_rate=1e30))
     directory = new_directory(tmp_path, config)
