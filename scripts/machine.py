@@ -2,12 +2,14 @@
 
 import os
 import platform
-import subprocess
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+import clrl
+from clrl.run_directory import git_revision
 
 
 def machine(packages: Sequence[str]) -> dict[str, object]:
@@ -24,15 +26,5 @@ def machine(packages: Sequence[str]) -> dict[str, object]:
         "load_average_at_start": os.getloadavg()[0],
         "python": platform.python_version(),
         "versions": {package: version(package) for package in packages},
-        "revision": _revision(),
+        "revision": git_revision(Path(clrl.__file__).parent),
     }
-
-
-def _revision() -> str | None:
-    """The commit that the code is of, marked where files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None  # not a clone
-    return done.stdout.strip()
