@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_origin, get_type_hints
 
 import docstring_parser
 import jsonargparse
@@ -43,8 +43,6 @@ from clrl.recognition.recognisers import RECOGNISERS, RecogniserConfig
 from clrl.summary import RunDescription
 from clrl.supervised.streams import STREAMS, StreamConfig
 
-T = TypeVar("T")
-
 
 class Choice(NamedTuple):
     """A section whose class is chosen by name.
@@ -53,11 +51,13 @@ class Choice(NamedTuple):
         known: Our classes, by name.
         base: From which a class of the user's derives.
         default: The name where none is given.
+        refused: Names that mean something else, and what that is.
     """
 
     known: Mapping[str, type]
     base: type
     default: str
+    refused: Mapping[str, str] = MappingProxyType({})
 
 
 class DomainSchema(NamedTuple):
@@ -74,7 +74,7 @@ class DomainSchema(NamedTuple):
     choices: Mapping[str, Choice]
 
 
-_METHOD = Choice(METHODS, MethodConfig, "finetune")
+_METHOD = Choice(METHODS, MethodConfig, "finetune", refused=OF_THE_NETWORK)
 
 DOMAINS: Mapping[str, DomainSchema] = MappingProxyType(
     {
@@ -246,46 +246,40 @@ def _schema(texts: Texts) -> Schema:
         domain,
         {
             section: _class_of(
-                section,
-                texts.get(f"{section}.name", choice.default),
-                choice.known,
-                choice.base,
+                section, texts.get(f"{section}.name", choice.default), choice
             )
             for section, choice in domain.choices.items()
         },
     )
 
 
-def _class_of(
-    kind: str, name: str, known: Mapping[str, type[T]], base: type
-) -> type[T]:
+def _class_of(kind: str, name: str, choice: Choice) -> type:
     """The class that ``name`` means: one of ours, or the user's by import path."""
-    if name in known:
-        return known[name]
-    module, _, attribute = name.rpartition(".")
-    if known is METHODS and name in OF_THE_NETWORK:
+    if name in choice.known:
+        return choice.known[name]
+    if name in choice.refused:
         raise ConfigError(
-            f"expected a method, got {name!r}, which is finetune with a network in "
-            f"which {OF_THE_NETWORK[name]}; set method finetune and these keys."
+            f"expected a {kind}, got {name!r}, which is {choice.refused[name]}."
         )
+    module, _, attribute = name.rpartition(".")
     if not module:
-        raise unknown_name(kind, name, known)
+        raise unknown_name(kind, name, choice.known)
     try:
-        found: type[T] = vars(importlib.import_module(module))[attribute]
+        found: type = vars(importlib.import_module(module))[attribute]
     except ImportError as error:
         raise ConfigError(f"cannot import the {kind} {name!r}: {error}") from error
     except KeyError:
         raise ConfigError(f"no class {attribute!r} in {module!r} for {kind}.") from None
-    derives = isinstance(found, type) and issubclass(found, base)
+    derives = isinstance(found, type) and issubclass(found, choice.base)
     if not derives:
         raise ConfigError(
             f"the {kind} {name!r} must be a dataclass that derives from "
-            f"{base.__module__}.{base.__name__}, got {found!r}."
+            f"{choice.base.__module__}.{choice.base.__name__}, got {found!r}."
         )
     return found
 
 
-def _name_of(cls: type[T], known: Mapping[str, type[T]]) -> str:
+def _name_of(cls: type, known: Mapping[str, type]) -> str:
     names = [name for name, known_class in known.items() if known_class is cls]
     return names[0] if names else f"{cls.__module__}.{cls.__qualname__}"
 

@@ -82,11 +82,11 @@ METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
 
 OF_THE_NETWORK: Mapping[str, str] = MappingProxyType(
     {
-        "single": "all tasks share: no network.task_... is true",
-        "multimodal": "each task owns the first layer: network.task_input true",
-        "independent": "tasks share nothing: network.task_input, task_hidden and "
-        "task_head true",
-        "dropout": "units are dropped: network.input_dropout 0.2, hidden_dropout 0.5",
+        "single": "finetune with no network.task_... true",
+        "multimodal": "finetune with network.task_input true",
+        "independent": "finetune with network.task_input, task_hidden and task_head "
+        "true",
+        "dropout": "finetune with network.input_dropout 0.2 and hidden_dropout 0.5",
     }
 )
-"""Baselines by the papers' names that are ``finetune`` with a network in which..."""
+"""The papers' names of baselines that are no methods, and what they are instead."""
